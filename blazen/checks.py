@@ -1,0 +1,45 @@
+"""Checks of values that users pass: each raises a `ValidationError` that names the value."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from blazen.errors import ValidationError
+
+
+def check_range(
+    name: str,
+    value: Any,
+    *,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    integer: bool = False,
+) -> None:
+    """Refuse what is no number (``None`` passes: it means "not set") or lies outside the bounds."""
+    if value is None:
+        return
+    kinds: tuple[type, ...] = (int,) if integer else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds) or value != value:
+        wanted = "a whole number" if integer else "a number"
+        raise ValidationError(f"{name} must be {wanted}, not {value!r}")
+    if at_least is not None and value < at_least:
+        raise ValidationError(f"{name} must be at least {at_least}, not {value!r}")
+    if at_most is not None and value > at_most:
+        raise ValidationError(f"{name} must be at most {at_most}, not {value!r}")
+
+
+def check_choice(name: str, value: Any, choices: Collection[Any]) -> None:
+    """Refuse what is not among the choices."""
+    if value not in choices:
+        known = ", ".join(repr(choice) for choice in choices)
+        raise ValidationError(f"{name} must be one of {known}, not {value!r}")
+
+
+def unknown_name(what: str, name: str, known: Collection[str]) -> str:
+    """Word the message for a name that is not known: what is near it, and what there is."""
+    import difflib
+
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"there is no {what} {name!r}; {hint}known are: {', '.join(sorted(known)) or 'none'}"

@@ -1,0 +1,1 @@
+"""Where model files come from: the cache, the hub, any URL, and the starter models."""
