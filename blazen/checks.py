@@ -19,8 +19,8 @@ def check_range(
     """Refuse what is no number (``None`` passes: it means "not set") or lies outside the bounds."""
     if value is None:
         return
-    kinds: tuple[type, ...] = (int,) if integer else (int, float)
-    if isinstance(value, bool) or not isinstance(value, kinds) or value != value:
+    fits = isinstance(value, int) or (isinstance(value, float) and not integer and value == value)
+    if isinstance(value, bool) or not fits:
         wanted = "a whole number" if integer else "a number"
         raise ValidationError(f"{name} must be {wanted}, not {value!r}")
     if at_least is not None and value < at_least:

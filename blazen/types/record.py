@@ -1,8 +1,8 @@
 """Values that print well, compare by content, and go to JSON and back.
 
 `Record` is the base of every public dataclass. A class that is no dataclass (an image, a mesh) joins
-by having ``to_dict`` and ``from_dict`` of its own. Where a field may hold one of several kinds, each
-writes its ``kind`` into its dictionary, and reading goes by it.
+by having ``to_dict`` and ``from_dict`` of its own; where a field may hold one of several of these,
+each names itself by a class attribute ``kind``, which its dictionary holds too.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, TypeVar, Union, runtime_checkable
+from typing import Any, Literal, Protocol, TypeVar, Union, runtime_checkable
 
 from typing_extensions import Self
 
@@ -29,11 +29,10 @@ class Record:
     """A dataclass that serialises: ``to_dict``/``from_dict`` and ``to_json``/``from_json``."""
 
     __slots__ = ()
-    kind: ClassVar[str | None] = None
 
     def to_dict(self) -> dict[str, Any]:
         """Give a dictionary of plain JSON values; fields that hold their default are left out."""
-        out: dict[str, Any] = {} if self.kind is None else {"kind": self.kind}
+        out: dict[str, Any] = {}
         for field in dataclasses.fields(self):  # type: ignore[arg-type]  # every subclass is one
             value = getattr(self, field.name)
             if not _is_default(field, value):
@@ -53,6 +52,23 @@ class Record:
     def from_json(cls, text: str | bytes) -> Self:
         """Build one from what ``to_json`` gave."""
         return cls.from_dict(parse_json(text))
+
+
+class Settings(Record):
+    """A record of choices that a caller may also give as a dictionary, or leave out."""
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, value: Self | Mapping[str, Any] | None) -> Self:
+        """Give checked settings."""
+        if value is None:
+            return cls()
+        if isinstance(value, cls):
+            return value
+        if isinstance(value, Mapping):
+            return cls.from_dict(value)
+        raise ValidationError(f"expected {cls.__name__} or a dictionary, not {value!r:.80}")
 
 
 @runtime_checkable
@@ -167,14 +183,10 @@ def _decode_container(origin: Any, args: tuple[Any, ...], data: Any, where: str)
 def _decode_dataclass(tp: Any, data: Mapping[str, Any], where: str) -> Any:
     hints = _hints(tp)
     names = {field.name for field in dataclasses.fields(tp) if field.init}
-    unknown = set(data) - names - {"kind"}
+    unknown = set(data) - names
     if unknown:
         raise ValidationError(f"{where}: unknown {sorted(unknown)}; known are {sorted(names)}")
-    values = {
-        key: _decode(hints[key], item, f"{where}.{key}")
-        for key, item in data.items()
-        if key in names
-    }
+    values = {key: _decode(hints[key], item, f"{where}.{key}") for key, item in data.items()}
     try:
         return tp(**values)
     except TypeError as error:

@@ -1,0 +1,260 @@
+"""What every backend shares whose engine runs in this process.
+
+A backend says how to open its engine, how to close it, and what a request does with it, all in plain
+blocking code; `LocalBackend` brings the lifecycle and the way across to asyncio.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future
+from types import TracebackType
+from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar
+
+from typing_extensions import Self
+
+from blazen import bridge, hardware
+from blazen.bridge import EngineThread, Job, StreamJob, StreamReader
+from blazen.errors import BlazenError, InferenceError, LoadError
+from blazen.types.progress import OnProgress, Progress
+
+E = TypeVar("E")
+T = TypeVar("T")
+P = ParamSpec("P")
+
+log = logging.getLogger("blazen")
+
+
+class LocalBackend(Generic[E]):
+    """The lifecycle of one model on this machine. ``E`` is the engine that it loads.
+
+    A subclass overrides `_open` and `_close`, and answers requests with `_call` and `_source`.
+    """
+
+    Options: ClassVar[type]
+    engine: ClassVar[str | None] = None
+    """The module that must be installed; the registry looks for it without importing it."""
+
+    def __init__(self, options: Any) -> None:
+        self.options = options
+        self._lock = threading.Lock()  # held for a few instructions, never while something runs
+        self._loading: _Loading[E] | None = None
+        self._unloading: Future[None] | None = None
+        self._memory: int | None = None
+
+    def _open(self, job: Job, report: OnProgress) -> E:
+        """Load the engine. Runs on the model's thread; should stop when ``job.cancelled``."""
+        raise NotImplementedError
+
+    @staticmethod
+    def _close(engine: E) -> None:
+        """Give back what the engine holds. Static, since it also runs when the model is dropped."""
+
+    def _width(self) -> int:
+        """Say how many requests the engine takes at once."""
+        return 1
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the weights are in memory."""
+        loading = self._loading
+        return loading is not None and loading.succeeded
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """How much this process grew while the model loaded; ``None`` while it is not loaded."""
+        return self._memory if self.is_loaded else None
+
+    @property
+    def device(self) -> str:
+        """Where it runs."""
+        return "cpu"
+
+    async def load(self, *, on_progress: OnProgress | None = None) -> None:
+        """Bring the weights into memory, fetching them first where they are not here yet."""
+        await self._loaded(on_progress)
+
+    async def unload(self) -> None:
+        """Let the requests in flight end, then give the memory back."""
+        with self._lock:
+            if self._loading is not None:
+                self._stop(self._loading)
+            unloading = self._unloading
+        if unloading is not None:
+            await self._unloaded(unloading)
+
+    async def __aenter__(self) -> Self:
+        await self.load()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.unload()
+
+    def __repr__(self) -> str:
+        state = "loaded" if self.is_loaded else "not loaded"
+        return f"<{type(self).__name__} {self._title()!r} on {self.device}, {state}>"
+
+    def _title(self) -> str:
+        """Name the model, for messages and logs."""
+        fields = dataclasses.fields(self.options) if dataclasses.is_dataclass(self.options) else ()
+        return str(getattr(self.options, fields[0].name)) if fields else type(self).__name__
+
+    async def _call(
+        self, work: Callable[Concatenate[E, Job, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run blocking work on the engine, loading it first. To cancel this stops the work."""
+        while True:
+            thread = await self._loaded()
+
+            def task(job: Job, thread: EngineThread[E] = thread) -> Any:
+                return self._guarded(work, thread.engine, job, *args, **kwargs)
+
+            job = Job(task)
+            if thread.submit(job):
+                break
+        result: T = await self._outcome(job)
+        return result
+
+    async def _source(
+        self,
+        work: Callable[Concatenate[E, StreamJob[T], P], None],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> StreamReader[T]:
+        """Run blocking work that emits pieces, loading the engine first."""
+        while True:
+            thread = await self._loaded()
+
+            def task(job: StreamJob[T], thread: EngineThread[E] = thread) -> None:
+                self._guarded(work, thread.engine, job, *args, **kwargs)
+
+            job: StreamJob[T] = StreamJob(task)
+            if thread.submit(job):
+                return StreamReader(job)
+
+    def _guarded(self, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        try:
+            return work(*args, **kwargs)
+        except BlazenError:
+            raise
+        except Exception as error:
+            raise InferenceError(f"{self._title()}: {type(error).__name__}: {error}") from error
+
+    async def _outcome(self, job: Job) -> Any:
+        try:
+            return await bridge.outcome(job)
+        except CancelledError as error:
+            raise InferenceError(f"{self._title()} was stopped while it answered") from error
+
+    async def _loaded(self, on_progress: OnProgress | None = None) -> EngineThread[E]:
+        """Give the thread of the loaded engine. All who ask while it loads share one load."""
+        while True:
+            with self._lock:
+                if self._loading is not None and self._loading.thread.is_stopping:
+                    self._loading = None  # the interpreter's end closed it
+                unloading = self._unloading
+                if self._loading is None and unloading is None:
+                    self._loading = _Loading(self)
+                loading = self._loading
+                if loading is not None and not loading.succeeded:
+                    loading.waiters += 1
+            if loading is not None:
+                if not loading.succeeded:
+                    await self._join(loading, on_progress)
+                return loading.thread
+            assert unloading is not None
+            await self._unloaded(unloading)
+
+    async def _join(self, loading: _Loading[E], on_progress: OnProgress | None) -> None:
+        """Wait for a load that others may share; the last who leaves stops it."""
+        if on_progress is not None:
+            loading.listeners.append(_on_loop(on_progress))
+        try:
+            await bridge.wait(loading.job.future)
+        except asyncio.CancelledError:
+            with self._lock:
+                loading.waiters -= 1
+                last = loading.waiters == 0 and not loading.succeeded
+                closed = self._stop(loading) if last else None
+            if closed is not None:
+                await bridge.stop(loading.job)
+                await self._unloaded(closed)
+            raise
+        except CancelledError as error:
+            raise LoadError(f"{self._title()}: loading was stopped") from error
+        except Exception as error:
+            with self._lock:
+                self._stop(loading)
+            if isinstance(error, BlazenError):
+                raise
+            raise LoadError(
+                f"{self._title()} could not be loaded: {type(error).__name__}: {error}"
+            ) from error
+
+    def _stop(self, loading: _Loading[E]) -> Future[None]:
+        """Have an engine closed, with the lock held: whoever loads next waits until it is."""
+        closed = loading.thread.stop()
+        if self._loading is loading:
+            self._loading = None
+            self._unloading = closed
+        return closed
+
+    async def _unloaded(self, closed: Future[None]) -> None:
+        try:
+            await bridge.wait(closed)
+        finally:
+            with self._lock:
+                if self._unloading is closed and closed.done():
+                    self._unloading = None
+                    log.info("unloaded %s", self._title())
+
+
+class _Loading(Generic[E]):
+    """One load, from its start until the engine is closed."""
+
+    def __init__(self, model: LocalBackend[E]) -> None:
+        self.waiters = 0
+        self.listeners: list[OnProgress] = []
+        self.thread: EngineThread[E] = EngineThread(
+            model._title(), close=model._close, width=model._width()
+        )
+
+        def work(job: Job) -> E:
+            before = hardware.rss_bytes()
+            engine = model._open(job, self._report)
+            model._memory = max(0, hardware.rss_bytes() - before)
+            log.info("loaded %s: memory grew by %d MB", model._title(), model._memory >> 20)
+            return engine
+
+        self.job = self.thread.open(work)
+
+    @property
+    def succeeded(self) -> bool:
+        future = self.job.future
+        return future.done() and not future.cancelled() and future.exception() is None
+
+    def _report(self, progress: Progress) -> None:
+        for listener in self.listeners:
+            listener(progress)
+
+
+def _on_loop(listener: OnProgress) -> OnProgress:
+    """Have a listener called on the loop that it was given on, whichever thread reports."""
+    loop = asyncio.get_running_loop()
+
+    def tell(progress: Progress) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: no one listens any more
+            loop.call_soon_threadsafe(listener, progress)
+
+    return tell

@@ -1,0 +1,49 @@
+"""What a model that runs on this machine can do beside answering."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Protocol, runtime_checkable
+
+from typing_extensions import Self
+
+from blazen.types.progress import OnProgress
+
+
+@runtime_checkable
+class Local(Protocol):
+    """A model with weights in this machine's memory.
+
+    Loading and unloading are idempotent, and safe when called at once from several tasks. The first
+    request loads by itself; a request after `unload` loads again.
+    """
+
+    async def load(self, *, on_progress: OnProgress | None = None) -> None:
+        """Bring the weights into memory, fetching them first where they are not here yet."""
+
+    async def unload(self) -> None:
+        """Let the requests in flight end, then give the memory back."""
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the weights are in memory."""
+        ...
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """How much memory the model holds; ``None`` where that is not known."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """Where it runs: ``cpu``, ``cuda:0``, ``metal``."""
+        ...
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...

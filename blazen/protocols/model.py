@@ -1,0 +1,51 @@
+"""Chat: messages in, an answer out."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from blazen.options import XllamaCppOptions
+from blazen.protocols.local import Local
+from blazen.registry import Factory, Kind, O, P
+from blazen.types.chat import Messages
+from blazen.types.completion import CompletionOptions, InferenceChunkStream, ModelResponse
+
+
+class ModelFactory(Factory[P, O, "LocalModel"]):
+    """Builds a chat model that runs on this machine."""
+
+    kind = "model"
+
+
+class ModelKind(Kind):
+    """The factories of `Model`."""
+
+    kind = "model"
+
+    xllamacpp = ModelFactory("xllamacpp", XllamaCppOptions)
+
+
+@runtime_checkable
+class Model(Protocol, metaclass=ModelKind):
+    """A chat model, on this machine or elsewhere.
+
+    A subclass writes `complete_stream` and has the rest; a class of any other descent that has both
+    methods is a model as well.
+    """
+
+    def complete_stream(
+        self, messages: Messages, options: CompletionOptions | None = None
+    ) -> InferenceChunkStream:
+        """Answer piece by piece: await the stream, enter it, or read it at once."""
+        ...
+
+    async def complete(
+        self, messages: Messages, options: CompletionOptions | None = None
+    ) -> ModelResponse:
+        """Answer in one piece."""
+        return await self.complete_stream(messages, options).collect()
+
+
+@runtime_checkable
+class LocalModel(Model, Local, Protocol):
+    """A chat model on this machine."""

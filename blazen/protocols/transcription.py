@@ -1,0 +1,35 @@
+"""Transcription: speech in, text out."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+from blazen.registry import Kind
+from blazen.types.transcription import (
+    TranscriptionRequest,
+    TranscriptionResponse,
+    TranscriptionStream,
+)
+
+
+class TranscriptionKind(Kind):
+    """The factories of `Transcription`."""
+
+    kind = "transcription"
+
+
+@runtime_checkable
+class Transcription(Protocol, metaclass=TranscriptionKind):
+    """A model that writes down speech.
+
+    A request is a `TranscriptionRequest`, an `Audio`, or whatever `Audio.of` takes: a path, bytes, a
+    URL. A subclass writes `transcribe_stream` and has the rest.
+    """
+
+    def transcribe_stream(self, request: TranscriptionRequest | Any) -> TranscriptionStream:
+        """Give the transcript piece by piece."""
+        ...
+
+    async def transcribe(self, request: TranscriptionRequest | Any) -> TranscriptionResponse:
+        """Give the whole transcript."""
+        return await self.transcribe_stream(request).collect()

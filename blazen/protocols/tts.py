@@ -1,0 +1,28 @@
+"""Speech: text in, audio out."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from blazen.registry import Kind
+from blazen.types.audio import Audio
+from blazen.types.speech import SpeechOptions, SpeechStream
+
+
+class TTSKind(Kind):
+    """The factories of `TTS`."""
+
+    kind = "tts"
+
+
+@runtime_checkable
+class TTS(Protocol, metaclass=TTSKind):
+    """A model that speaks. A subclass writes `speak_stream` and has the rest."""
+
+    def speak_stream(self, text: str, options: SpeechOptions | None = None) -> SpeechStream:
+        """Speak piece by piece, the first while the rest is still being made."""
+        ...
+
+    async def speak(self, text: str, options: SpeechOptions | None = None) -> Audio:
+        """Speak, and give the whole audio."""
+        return await self.speak_stream(text, options).collect()

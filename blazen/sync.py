@@ -1,0 +1,146 @@
+"""The asynchronous API for callers without an event loop.
+
+``blocking(x)`` gives the same object with blocking methods: awaitables are awaited, streams become
+plain iterators, ``async with`` becomes ``with``. One background loop serves them all, so that it
+also works inside a notebook, where a loop runs already.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import inspect
+import os
+import threading
+from collections.abc import Coroutine, Iterator
+from types import TracebackType
+from typing import Any, TypeVar
+
+from blazen.errors import BlazenError
+
+T = TypeVar("T")
+
+_lock = threading.Lock()
+_server: _Server | None = None
+
+
+def blocking(target: Any) -> Any:
+    """Give a model, a manager or a stream whose methods block until they are done."""
+    return Blocking(target)
+
+
+class Blocking:
+    """The blocking face of an asynchronous object."""
+
+    def __init__(self, target: Any) -> None:
+        self._target = target
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._target, name)
+        return _Method(value) if callable(value) else value
+
+    def __iter__(self) -> Iterator[Any]:
+        pieces = self._target.__aiter__()
+        try:
+            while True:
+                try:
+                    piece = wait(_next(pieces))
+                except StopAsyncIteration:
+                    return
+                yield _face(piece)
+        finally:
+            close = getattr(self._target, "aclose", None)
+            if close is not None:
+                wait(_await(close()))
+
+    def __enter__(self) -> Any:
+        entered = wait(_await(self._target.__aenter__()))
+        return self if entered is self._target else _face(entered)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> Any:
+        return wait(_await(self._target.__aexit__(kind, error, trace)))
+
+    def close(self) -> None:
+        """Close a stream: stop its engine and wait until it has stopped."""
+        wait(_await(self._target.aclose()))
+
+    def __repr__(self) -> str:
+        return f"blocking({self._target!r})"
+
+
+class _Method:
+    def __init__(self, method: Any) -> None:
+        self._method = method
+        self.__doc__ = method.__doc__
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return _face(self._method(*args, **kwargs))
+
+
+def _face(value: Any) -> Any:
+    """Wait for what is awaitable; give what streams or is entered its blocking face."""
+    if inspect.isawaitable(value) and not hasattr(value, "__aiter__"):
+        value = wait(_await(value))
+    if hasattr(value, "__aiter__") or hasattr(value, "__aenter__"):
+        return Blocking(value)
+    return value
+
+
+def wait(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine on the background loop until it is done. Ctrl-C cancels it first."""
+    loop = _running_loop()
+    try:
+        if asyncio.get_running_loop() is loop:
+            work.close()
+            raise BlazenError("a blocking call can't be made from the loop that serves it")
+    except RuntimeError:
+        pass
+    future = asyncio.run_coroutine_threadsafe(work, loop)
+    try:
+        return future.result()
+    except KeyboardInterrupt:
+        future.cancel()
+        raise
+
+
+def _running_loop() -> asyncio.AbstractEventLoop:
+    global _server
+    with _lock:
+        if _server is None or _server.pid != os.getpid():  # a fork inherits no thread
+            _server = _Server()
+        return _server.loop
+
+
+class _Server:
+    """The loop that blocking callers share, on a thread of its own until the interpreter ends."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="blazen:blocking", daemon=True)
+        self._thread.start()
+        atexit.register(self._end)
+
+    def _run(self) -> None:
+        try:
+            self.loop.run_forever()
+        finally:
+            self.loop.close()
+
+    def _end(self) -> None:
+        if self.pid == os.getpid():
+            self.loop.call_soon_threadsafe(self.loop.stop)
+            self._thread.join(timeout=5)
+
+
+async def _await(value: Any) -> Any:
+    return await value
+
+
+async def _next(pieces: Any) -> Any:
+    return await pieces.__anext__()

@@ -1,0 +1,151 @@
+"""Messages, tools and tool calls: what a conversation is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, TypeAlias
+
+from blazen.checks import check_choice
+from blazen.errors import ValidationError
+from blazen.types.audio import Audio
+from blazen.types.image import Image
+from blazen.types.record import Record, parse_json
+
+Part: TypeAlias = str | Image | Audio
+"""One part of a message's content: a text is a part, and so is an image or an audio."""
+
+
+class Role(str, Enum):
+    """Who speaks."""
+
+    System = "system"
+    User = "user"
+    Assistant = "assistant"
+    Tool = "tool"
+
+
+@dataclass(frozen=True)
+class Tool(Record):
+    """A function that the model may ask for."""
+
+    name: str
+    description: str = ""
+    parameters: dict[str, Any] | None = None
+    """The JSON schema of its arguments."""
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise ValidationError("a tool needs a name")
+
+
+@dataclass(frozen=True)
+class ToolCall(Record):
+    """The model asks for a function to be called."""
+
+    id: str
+    name: str
+    arguments: str
+    """The arguments as the model wrote them: JSON text, possibly cut short."""
+
+    def parsed(self) -> dict[str, Any]:
+        """Give the arguments as a dictionary; text that is no JSON object is an error, never ``{}``."""
+        arguments = parse_json(self.arguments)
+        if not isinstance(arguments, dict):
+            raise ValidationError(
+                f"the arguments of {self.name!r} are no object: {arguments!r:.80}"
+            )
+        return arguments
+
+
+@dataclass(frozen=True)
+class ChatMessage(Record):
+    """One message of a conversation."""
+
+    role: Role
+    content: str | list[Part] = ""
+    name: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+
+    def __post_init__(self) -> None:
+        check_choice("a message's role", self.role, [role.value for role in Role])
+        object.__setattr__(self, "role", Role(self.role))
+        if not isinstance(self.content, (str, list)):
+            raise ValidationError(
+                f"a message's content is a text or a list of parts, not {self.content!r:.80}"
+            )
+        if self.role is Role.Tool and not self.tool_call_id:
+            raise ValidationError("a tool's message needs the tool_call_id that it answers")
+
+    @classmethod
+    def system(cls, text: str) -> ChatMessage:
+        """Say how the model should behave."""
+        return cls(Role.System, text)
+
+    @classmethod
+    def user(cls, *content: Any) -> ChatMessage:
+        """Say something, or show something.
+
+        Each argument is a text, an `Image`, an `Audio`, or what plainly is one: a PIL image, a NumPy
+        array of pixels. A text stays a text: a file is shown with ``Image.from_file(path)``.
+        """
+        return cls(Role.User, _content(content))
+
+    @classmethod
+    def assistant(cls, text: str = "", *, tool_calls: Iterable[ToolCall] = ()) -> ChatMessage:
+        """Repeat what the model said."""
+        return cls(Role.Assistant, text, tool_calls=tuple(tool_calls))
+
+    @classmethod
+    def tool(cls, text: str, *, tool_call_id: str) -> ChatMessage:
+        """Give a tool's answer."""
+        return cls(Role.Tool, text, tool_call_id=tool_call_id)
+
+    @property
+    def parts(self) -> list[Part]:
+        """The content as a list of parts."""
+        return [self.content] if isinstance(self.content, str) else list(self.content)
+
+    @property
+    def text(self) -> str:
+        """The text of all parts, without images and audio."""
+        return "".join(part for part in self.parts if isinstance(part, str))
+
+
+Messages: TypeAlias = str | Sequence[ChatMessage | Mapping[str, Any]]
+"""What a chat model takes: messages, or a single text, which is a user's message."""
+
+
+def as_messages(messages: Messages) -> list[ChatMessage]:
+    """Give a checked list of messages."""
+    if isinstance(messages, str):
+        return [ChatMessage.user(messages)]
+    if not isinstance(messages, Sequence):
+        raise ValidationError(f"messages must be a text or a list, not {messages!r:.80}")
+    if not messages:
+        raise ValidationError("messages must not be empty: give at least one")
+    return [_message(message) for message in messages]
+
+
+def _message(message: Any) -> ChatMessage:
+    if isinstance(message, ChatMessage):
+        return message
+    if isinstance(message, Mapping):
+        return ChatMessage.from_dict(message)
+    raise ValidationError(f"a message is a ChatMessage or a dictionary, not {message!r:.80}")
+
+
+def _content(content: tuple[Any, ...]) -> str | list[Part]:
+    if not content:
+        raise ValidationError("a user's message needs content")
+    if len(content) == 1 and isinstance(content[0], str):
+        return content[0]
+    return [_part(part) for part in content]
+
+
+def _part(part: Any) -> Part:
+    if isinstance(part, (str, Image, Audio)):
+        return part
+    return Image.of(part)

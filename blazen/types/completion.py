@@ -1,0 +1,186 @@
+"""What a chat model is asked for, and what it gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from blazen.checks import check_range
+from blazen.errors import ValidationError
+from blazen.types.chat import Tool, ToolCall
+from blazen.types.record import Record, Settings
+from blazen.types.stream import Stream
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompletionOptions(Settings):
+    """How to answer. What is left out is the model's own default."""
+
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    typical_p: float | None = None
+    repeat_penalty: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    logit_bias: dict[int, float] = field(default_factory=dict)
+    tools: tuple[Tool, ...] = ()
+    tool_choice: str = "auto"
+    """``auto``, ``none``, ``required``, or the name of a tool."""
+    json_schema: dict[str, Any] | None = None
+    """The answer must be JSON of this schema."""
+
+    def __post_init__(self) -> None:
+        check_range("max_tokens", self.max_tokens, at_least=1, integer=True)
+        check_range("temperature", self.temperature, at_least=0)
+        check_range("top_p", self.top_p, at_least=0, at_most=1)
+        check_range("top_k", self.top_k, at_least=0, integer=True)
+        check_range("min_p", self.min_p, at_least=0, at_most=1)
+        check_range("typical_p", self.typical_p, at_least=0, at_most=1)
+        check_range("repeat_penalty", self.repeat_penalty, at_least=0)
+        check_range("presence_penalty", self.presence_penalty, at_least=-2, at_most=2)
+        check_range("frequency_penalty", self.frequency_penalty, at_least=-2, at_most=2)
+        check_range("seed", self.seed, at_least=0, at_most=2**32 - 1, integer=True)
+        stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
+        if not all(isinstance(text, str) and text for text in stop):
+            raise ValidationError(f"stop must be texts that are not empty, not {self.stop!r}")
+        object.__setattr__(self, "stop", stop)
+        object.__setattr__(self, "tools", tuple(self.tools))
+
+
+class FinishReason(str, Enum):
+    """Why an answer ended."""
+
+    Stop = "stop"
+    Length = "length"
+    ToolCalls = "tool_calls"
+    ContentFilter = "content_filter"
+    Cancelled = "cancelled"
+
+
+@dataclass(frozen=True)
+class InferenceUsage(Record):
+    """How many tokens a request took."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+    """How many of the prompt's tokens the engine had seen before."""
+    estimated: bool = False
+    """Whether blazen counted, because the engine did not say."""
+
+    @property
+    def total_tokens(self) -> int:
+        """Prompt and completion together."""
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True)
+class InferenceTiming(Record):
+    """How long a request took, in seconds."""
+
+    first_token: float | None = None
+    """From the call to the first token."""
+    prompt: float | None = None
+    """Reading the prompt."""
+    decode: float | None = None
+    """Writing the answer."""
+    tokens_per_second: float | None = None
+    """While writing the answer."""
+
+
+@dataclass(frozen=True)
+class ToolCallDelta(Record):
+    """A piece of a tool call: the pieces of one call have the same index."""
+
+    index: int
+    id: str | None = None
+    name: str | None = None
+    arguments: str = ""
+
+
+@dataclass(slots=True)
+class InferenceChunk(Record):
+    """A piece of an answer."""
+
+    content: str | None = None
+    reasoning: str | None = None
+    tool_calls: tuple[ToolCallDelta, ...] = ()
+    finish_reason: FinishReason | None = None
+    usage: InferenceUsage | None = None
+    timing: InferenceTiming | None = None
+
+
+@dataclass(frozen=True)
+class ModelResponse(Record):
+    """A whole answer."""
+
+    content: str = ""
+    reasoning: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish_reason: FinishReason | None = None
+    """``None`` while the answer is still being written."""
+    usage: InferenceUsage | None = None
+    timing: InferenceTiming | None = None
+    model: str = ""
+    raw: dict[str, Any] | None = field(default=None, compare=False, repr=False)
+    """What the backend said beyond this, as it said it."""
+
+
+class InferenceChunkStream(Stream[InferenceChunk, ModelResponse]):
+    """An answer in pieces: ``async for chunk in stream: print(chunk.content or "", end="")``."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._content: list[str] = []
+        self._reasoning: list[str] = []
+        self._tool_calls: dict[int, _PartialCall] = {}
+        self._finish_reason: FinishReason | None = None
+        self._usage: InferenceUsage | None = None
+        self._timing: InferenceTiming | None = None
+
+    def _add(self, piece: InferenceChunk) -> None:
+        if piece.content:
+            self._content.append(piece.content)
+        if piece.reasoning:
+            self._reasoning.append(piece.reasoning)
+        for delta in piece.tool_calls:
+            self._tool_calls.setdefault(delta.index, _PartialCall()).add(delta)
+        self._finish_reason = piece.finish_reason or self._finish_reason
+        self._usage = piece.usage or self._usage
+        self._timing = piece.timing or self._timing
+
+    def _end(self, *, whole: bool) -> None:
+        if self._finish_reason is None:
+            self._finish_reason = FinishReason.Stop if whole else FinishReason.Cancelled
+
+    @property
+    def response(self) -> ModelResponse:
+        """The answer so far; the whole answer once the stream has ended."""
+        return ModelResponse(
+            content="".join(self._content),
+            reasoning="".join(self._reasoning),
+            tool_calls=tuple(call.whole() for _, call in sorted(self._tool_calls.items())),
+            finish_reason=self._finish_reason,
+            usage=self._usage,
+            timing=self._timing,
+        )
+
+
+class _PartialCall:
+    def __init__(self) -> None:
+        self._id = self._name = ""
+        self._arguments: list[str] = []
+
+    def add(self, delta: ToolCallDelta) -> None:
+        self._id = delta.id or self._id
+        self._name = delta.name or self._name
+        self._arguments.append(delta.arguments)
+
+    def whole(self) -> ToolCall:
+        return ToolCall(self._id, self._name, "".join(self._arguments))

@@ -1,0 +1,55 @@
+"""Text becomes speech: how it should sound, and its audio piece by piece."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from blazen.checks import check_range
+from blazen.errors import ValidationError
+from blazen.types.audio import Audio
+from blazen.types.record import Settings
+from blazen.types.stream import Stream
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeechOptions(Settings):
+    """How to speak. What is left out is the voice's own default."""
+
+    voice: str | None = None
+    language: str | None = None
+    speed: float | None = None
+    """1.0 is the voice's own pace, 2.0 twice as fast."""
+    volume: float | None = None
+
+    def __post_init__(self) -> None:
+        check_range("speed", self.speed, at_least=0.1, at_most=10)
+        check_range("volume", self.volume, at_least=0, at_most=10)
+
+
+def as_speakable(text: str) -> str:
+    """Give a checked text to speak."""
+    if not isinstance(text, str):
+        raise ValidationError(f"speak takes a text, not {text!r:.80}")
+    if not text.strip():
+        raise ValidationError("there is nothing to speak: the text is empty")
+    return text
+
+
+class SpeechStream(Stream[Audio, Audio]):
+    """Speech in pieces: each is an `Audio`, and ``response`` is all of them joined."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._pieces: list[Audio] = []
+
+    def _add(self, piece: Audio) -> None:
+        self._pieces.append(piece)
+
+    @property
+    def response(self) -> Audio:
+        """The speech so far."""
+        return Audio.join(self._pieces)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {len(self._pieces)} pieces>"

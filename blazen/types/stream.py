@@ -1,0 +1,169 @@
+"""Answers that arrive piece by piece."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from types import TracebackType
+from typing import Any, Generic, Protocol, TypeVar
+
+from typing_extensions import Self
+
+from blazen.errors import BlazenError
+
+T = TypeVar("T")
+R = TypeVar("R")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Source(Protocol[T_co]):
+    """Where pieces come from: an asynchronous iterator that can be closed, or left in a hurry."""
+
+    async def __anext__(self) -> T_co: ...
+
+    async def aclose(self) -> None: ...
+
+    def abandon(self) -> None: ...
+
+
+class Stream(Generic[T, R]):
+    """Pieces of an answer, as they come, and the answer so far.
+
+    Nothing runs until the stream is awaited, entered or read. ``stream = await ...`` starts it, so
+    that what can't start fails there. Leaving the loop, closing the stream, cancelling its reader or
+    dropping it stops the engine at its next piece; what came until then stays in `response`.
+
+    A kind of stream says how pieces make an answer: it overrides ``_add``, ``_end`` and `response`.
+    """
+
+    def __init__(self, start: Callable[[], Awaitable[Source[T]]]) -> None:
+        self._start: Callable[[], Awaitable[Source[T]]] | None = start
+        self._source: Source[T] | None = None
+        self._busy = False
+        self._ended = False
+
+    @classmethod
+    def of(cls, pieces: AsyncIterator[T]) -> Self:
+        """Make a stream of an asynchronous generator."""
+
+        async def start() -> Source[T]:
+            return _Generated(pieces)
+
+        return cls(start)
+
+    @property
+    def response(self) -> R:
+        """The answer so far; the whole answer once the stream has ended."""
+        raise NotImplementedError
+
+    def _add(self, piece: T) -> None:
+        raise NotImplementedError
+
+    def _end(self, *, whole: bool) -> None:
+        """Hear that no more pieces come, and whether the answer is whole."""
+
+    async def collect(self) -> R:
+        """Read to the end and give the whole answer."""
+        async with self:
+            async for _ in self:
+                pass
+        return self.response
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        return self.__aenter__().__await__()
+
+    async def __aenter__(self) -> Self:
+        await self._begin()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __aiter__(self) -> AsyncIterator[T]:
+        # An iterator of its own: when a loop is left early, nothing but the loop held it, so it is
+        # dropped there and stops the engine. Python gives no other sign of a ``break``.
+        return _Reading(self)
+
+    async def __anext__(self) -> T:
+        if self._busy:
+            raise BlazenError("this stream is being read already: one reader at a time")
+        self._busy = True
+        try:
+            source = self._source or await self._begin()
+            if source is None or self._ended:
+                raise StopAsyncIteration
+            piece = await source.__anext__()
+        except BaseException as error:
+            # The end, an error or a cancelling: in each case the source has stopped.
+            self._finish(whole=isinstance(error, StopAsyncIteration))
+            raise
+        finally:
+            self._busy = False
+        self._add(piece)
+        return piece
+
+    async def aclose(self) -> None:
+        """Stop the engine at its next piece and wait until it has; what came is kept."""
+        self._finish()
+        if self._source is not None:
+            await self._source.aclose()
+
+    def abandon(self) -> None:
+        """Stop the engine at its next piece without waiting for it."""
+        self._finish()
+        if self._source is not None:
+            self._source.abandon()
+
+    def __repr__(self) -> str:
+        state = "ended" if self._ended else "not started" if self._source is None else "open"
+        return f"<{type(self).__name__} {state}: {self.response!r}>"
+
+    async def _begin(self) -> Source[T] | None:
+        if self._start is not None and not self._ended:
+            start, self._start = self._start, None
+            self._source = await start()
+        return self._source
+
+    def _finish(self, *, whole: bool = False) -> None:
+        self._start = None
+        if not self._ended:
+            self._ended = True
+            self._end(whole=whole)
+
+
+class _Reading(Generic[T, R]):
+    def __init__(self, stream: Stream[T, R]) -> None:
+        self._stream = stream
+
+    def __aiter__(self) -> _Reading[T, R]:
+        return self
+
+    def __anext__(self) -> Awaitable[T]:
+        return self._stream.__anext__()
+
+    def __del__(self) -> None:
+        self._stream.abandon()
+
+
+class _Generated(Generic[T]):
+    """A source from an asynchronous generator; the loop itself closes one that is dropped."""
+
+    def __init__(self, pieces: AsyncIterator[T]) -> None:
+        self._pieces: AsyncIterator[T] | None = pieces
+
+    async def __anext__(self) -> T:
+        if self._pieces is None:
+            raise StopAsyncIteration
+        return await self._pieces.__anext__()
+
+    async def aclose(self) -> None:
+        close = getattr(self._pieces, "aclose", None)
+        if close is not None:
+            await close()
+
+    def abandon(self) -> None:
+        self._pieces = None
