@@ -1,1 +1,200 @@
-"""One Python SDK for every kind of model that runs on your own machine."""
+"""One Python SDK for every kind of model that runs on your own machine.
+
+Everything public is here. A name's module is imported when the name is first used, so that
+``import blazen`` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from blazen.bridge import EngineThread as EngineThread
+    from blazen.bridge import Job as Job
+    from blazen.bridge import StreamJob as StreamJob
+    from blazen.errors import AuthError as AuthError
+    from blazen.errors import BlazenError as BlazenError
+    from blazen.errors import BudgetError as BudgetError
+    from blazen.errors import ContextLengthError as ContextLengthError
+    from blazen.errors import DownloadError as DownloadError
+    from blazen.errors import InferenceError as InferenceError
+    from blazen.errors import LoadError as LoadError
+    from blazen.errors import MissingExtraError as MissingExtraError
+    from blazen.errors import ModelNotFoundError as ModelNotFoundError
+    from blazen.errors import ProviderError as ProviderError
+    from blazen.errors import RateLimitError as RateLimitError
+    from blazen.errors import TimeoutError as TimeoutError
+    from blazen.errors import UnknownBackendError as UnknownBackendError
+    from blazen.errors import UnsupportedError as UnsupportedError
+    from blazen.errors import ValidationError as ValidationError
+    from blazen.hardware import Device as Device
+    from blazen.local import LocalBackend as LocalBackend
+    from blazen.options import EmbedOptions as EmbedOptions
+    from blazen.options import XllamaCppOptions as XllamaCppOptions
+    from blazen.protocols.embedding import EmbeddingModel as EmbeddingModel
+    from blazen.protocols.embedding import LocalEmbeddingModel as LocalEmbeddingModel
+    from blazen.protocols.image import ImageGeneration as ImageGeneration
+    from blazen.protocols.local import Local as Local
+    from blazen.protocols.model import LocalModel as LocalModel
+    from blazen.protocols.model import Model as Model
+    from blazen.protocols.three_d import ThreeD as ThreeD
+    from blazen.protocols.three_d import ThreeD as ThreeDGeneration
+    from blazen.protocols.transcription import Transcription as Transcription
+    from blazen.protocols.tts import TTS as TTS
+    from blazen.registry import Backend as Backend
+    from blazen.registry import backends as backends
+    from blazen.sync import blocking as blocking
+    from blazen.types.audio import Audio as Audio
+    from blazen.types.chat import ChatMessage as ChatMessage
+    from blazen.types.chat import ChatMessage as ChatMessageInput
+    from blazen.types.chat import ChatMessage as LlamaCppChatMessageInput
+    from blazen.types.chat import Role as Role
+    from blazen.types.chat import Tool as Tool
+    from blazen.types.chat import ToolCall as ToolCall
+    from blazen.types.completion import CompletionOptions as CompletionOptions
+    from blazen.types.completion import FinishReason as FinishReason
+    from blazen.types.completion import InferenceChunk as InferenceChunk
+    from blazen.types.completion import InferenceChunk as LlamaCppInferenceChunk
+    from blazen.types.completion import InferenceChunkStream as InferenceChunkStream
+    from blazen.types.completion import InferenceChunkStream as LlamaCppInferenceChunkStream
+    from blazen.types.completion import InferenceTiming as InferenceTiming
+    from blazen.types.completion import InferenceUsage as InferenceUsage
+    from blazen.types.completion import InferenceUsage as LlamaCppInferenceUsage
+    from blazen.types.completion import ModelResponse as CandleInferenceResult
+    from blazen.types.completion import ModelResponse as InferenceResult
+    from blazen.types.completion import ModelResponse as LlamaCppInferenceResult
+    from blazen.types.completion import ModelResponse as ModelResponse
+    from blazen.types.embedding import EmbeddingResponse as EmbeddingResponse
+    from blazen.types.embedding import Vectors as Vectors
+    from blazen.types.generation import ImageOptions as ImageOptions
+    from blazen.types.generation import ImageResponse as ImageResponse
+    from blazen.types.generation import ImageStream as ImageStream
+    from blazen.types.generation import MeshOptions as MeshOptions
+    from blazen.types.image import Image as Image
+    from blazen.types.mesh import Mesh as Mesh
+    from blazen.types.progress import Progress as Progress
+    from blazen.types.speech import SpeechOptions as SpeechOptions
+    from blazen.types.speech import SpeechStream as SpeechStream
+    from blazen.types.stream import Stream as Stream
+    from blazen.types.transcription import TranscriptionRequest as TranscriptionRequest
+    from blazen.types.transcription import TranscriptionResponse as TranscriptionResponse
+    from blazen.types.transcription import TranscriptionStream as TranscriptionStream
+
+_HOMES = {
+    "blazen.bridge": (
+        "EngineThread",
+        "Job",
+        "StreamJob",
+    ),
+    "blazen.errors": (
+        "AuthError",
+        "BlazenError",
+        "BudgetError",
+        "ContextLengthError",
+        "DownloadError",
+        "InferenceError",
+        "LoadError",
+        "MissingExtraError",
+        "ModelNotFoundError",
+        "ProviderError",
+        "RateLimitError",
+        "TimeoutError",
+        "UnknownBackendError",
+        "UnsupportedError",
+        "ValidationError",
+    ),
+    "blazen.hardware": ("Device",),
+    "blazen.local": ("LocalBackend",),
+    "blazen.options": (
+        "EmbedOptions",
+        "XllamaCppOptions",
+    ),
+    "blazen.protocols.embedding": (
+        "EmbeddingModel",
+        "LocalEmbeddingModel",
+    ),
+    "blazen.protocols.image": ("ImageGeneration",),
+    "blazen.protocols.local": ("Local",),
+    "blazen.protocols.model": (
+        "LocalModel",
+        "Model",
+    ),
+    "blazen.protocols.three_d": ("ThreeD",),
+    "blazen.protocols.transcription": ("Transcription",),
+    "blazen.protocols.tts": ("TTS",),
+    "blazen.registry": (
+        "Backend",
+        "backends",
+    ),
+    "blazen.sync": ("blocking",),
+    "blazen.types.audio": ("Audio",),
+    "blazen.types.chat": (
+        "ChatMessage",
+        "Role",
+        "Tool",
+        "ToolCall",
+    ),
+    "blazen.types.completion": (
+        "CompletionOptions",
+        "FinishReason",
+        "InferenceChunk",
+        "InferenceChunkStream",
+        "InferenceTiming",
+        "InferenceUsage",
+        "ModelResponse",
+    ),
+    "blazen.types.embedding": (
+        "EmbeddingResponse",
+        "Vectors",
+    ),
+    "blazen.types.generation": (
+        "ImageOptions",
+        "ImageResponse",
+        "ImageStream",
+        "MeshOptions",
+    ),
+    "blazen.types.image": ("Image",),
+    "blazen.types.mesh": ("Mesh",),
+    "blazen.types.progress": ("Progress",),
+    "blazen.types.speech": (
+        "SpeechOptions",
+        "SpeechStream",
+    ),
+    "blazen.types.stream": ("Stream",),
+    "blazen.types.transcription": (
+        "TranscriptionRequest",
+        "TranscriptionResponse",
+        "TranscriptionStream",
+    ),
+}
+
+# Other names of the same classes: those that the first documentation gave to one engine's answers.
+_ALIASES = {
+    "ThreeDGeneration": "ThreeD",
+    "ChatMessageInput": "ChatMessage",
+    "InferenceResult": "ModelResponse",
+    "LlamaCppChatMessageInput": "ChatMessage",
+    "LlamaCppInferenceChunk": "InferenceChunk",
+    "LlamaCppInferenceChunkStream": "InferenceChunkStream",
+    "LlamaCppInferenceResult": "ModelResponse",
+    "LlamaCppInferenceUsage": "InferenceUsage",
+    "CandleInferenceResult": "ModelResponse",
+}
+
+_MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [*_MODULE_OF, *_ALIASES]
+
+
+def __getattr__(name: str) -> Any:
+    original = _ALIASES.get(name, name)
+    if original not in _MODULE_OF:
+        raise AttributeError(f"module 'blazen' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_MODULE_OF[original]), original)
+    globals()[name] = value  # the next use does not come here
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

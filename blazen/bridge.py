@@ -76,8 +76,6 @@ class Job:
             result = self._context.run(work, self)
         except BaseException as error:  # noqa: BLE001 - whoever waits for the job raises it
             self.future.set_exception(error)
-            # The traceback refers to this frame: without this, the error would keep the job alive.
-            del self
         else:
             self.future.set_result(result)
 
@@ -199,7 +197,9 @@ class EngineThread(Generic[E]):
     def stop(self) -> Future[None]:
         """Let the jobs in flight end, close the engine, end the threads."""
         self._state.release_streams()
-        self._finalizer()
+        # Called by itself, a finalizer does nothing once the interpreter's end has begun.
+        if self._finalizer.detach():
+            self._state.stop()
         _live.discard(self)
         return self._state.closed
 

@@ -1,4 +1,4 @@
-"""Sound: from a file, bytes, a URL or samples, to whatever an engine, a file or a notebook needs."""
+"""Sound: from a file, bytes, a URL or samples, to what an engine, a file or a notebook needs."""
 
 from __future__ import annotations
 
@@ -92,22 +92,18 @@ class Audio:
         Floats have full scale at -1 and 1; integers of 8, 16 and 32 bits are scaled to that. Lists
         and ``array.array`` do too. The samples are copied.
         """
-        rate = _rate(sample_rate)
-        assert rate is not None
-        return cls(samples=_to_floats(samples), sample_rate=rate)
+        return cls(samples=_to_floats(samples), sample_rate=_rate(sample_rate))
 
     @classmethod
     def join(cls, pieces: Iterable[Any]) -> Audio:
         """Put sounds one after another, at the first one's sample rate and the most channels."""
-        import itertools
-
         np = need("numpy", extra="audio", what="joining audio")
         sounds = [cls.of(piece) for piece in pieces]
         if not sounds:
             raise ValidationError("nothing to join: give at least one piece of audio")
         rate, channels = sounds[0].sample_rate, max(sound.channels for sound in sounds)
         arrays = [sound.to_samples(sample_rate=rate, channels=channels) for sound in sounds]
-        joined = np.concatenate(list(itertools.chain(arrays)))
+        joined: Floats = np.concatenate(arrays)
         joined.flags.writeable = False
         return cls(samples=joined, sample_rate=rate)
 
@@ -289,8 +285,7 @@ class Audio:
             return f"Audio({self._source.name})"
         try:
             channels = {1: "mono", 2: "stereo"}.get(self.channels, f"{self.channels} channels")
-            frames = len(self._samples) if self._samples is not None else self._read_shape().frames
-            length = "" if frames is None else f"{frames / self.sample_rate:.2f} s, "
+            length = f"{self.duration:.2f} s, " if self._length_is_known() else ""
         except (BlazenError, OSError):
             assert self._source is not None
             return f"Audio({self._source.name})"
@@ -315,10 +310,13 @@ class Audio:
                 self._shape = codec.probe(self._source)
         return self._shape
 
+    def _length_is_known(self) -> bool:
+        return self._samples is not None or self._read_shape().frames is not None
+
     def _wanted(self, sample_rate: int | None, channels: int | None) -> tuple[int, int]:
-        rate = _rate(sample_rate)
         check_range("channels", channels, at_least=1, at_most=codec.MAX_CHANNELS, integer=True)
-        return rate or self.sample_rate, channels or self.channels
+        rate = self.sample_rate if sample_rate is None else _rate(sample_rate)
+        return rate, channels or self.channels
 
     def _av_frames(self) -> Iterator[Any]:
         if self._samples is not None:
@@ -357,15 +355,15 @@ class Audio:
             codec.write_encoded(out, self._av_frames(), shape, wanted)
 
 
-def _rate(value: Any) -> int | None:
-    if value is None:
-        return None
+def _rate(value: Any) -> int:
     try:
         rate = operator.index(value)
     except TypeError:
         raise ValidationError(
             f"sample_rate must be a whole number of samples a second, not {value!r:.80}"
         ) from None
+    if isinstance(value, bool):
+        raise ValidationError(f"sample_rate must be a number, not {value!r}")
     check_range("sample_rate", rate, at_least=1000, at_most=codec.MAX_RATE, integer=True)
     return rate
 
@@ -376,10 +374,9 @@ def _to_floats(samples: Any) -> Floats:
         array = np.asarray(samples)
     except (ValueError, TypeError) as error:
         raise ValidationError(f"these samples make no array: {error}") from error
-    if array.size == 0 and array.dtype == np.float64:
-        array = array.astype(np.float32)
     if array.dtype.kind == "f":
-        floats = array.astype(np.float32)
+        with np.errstate(over="ignore"):
+            floats = array.astype(np.float32)
         if not np.isfinite(floats).all():
             raise ValidationError("the samples hold NaN or infinity")
     elif array.dtype in (np.int8, np.int16, np.int32):

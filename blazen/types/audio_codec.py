@@ -239,7 +239,8 @@ def to_pcm16(samples: Floats) -> bytes:
     import numpy as np
 
     scaled = np.clip(np.rint(samples * np.float32(32768)), -32768, 32767)
-    return scaled.astype("<i2").tobytes()
+    data: bytes = scaled.astype("<i2").tobytes()
+    return data
 
 
 def is_pcm16(samples: Floats) -> bool:
@@ -300,8 +301,9 @@ def write_encoded(out: BinaryIO, frames: Iterable[Any], shape: Shape, format: st
                 frame.time_base = Fraction(1, rate)
                 position += len(block)
                 container.mux(stream.encode(frame))
-            if position:
-                container.mux(stream.encode(None))
+            if not position and format != "flac":
+                raise ValidationError(f"there is no sound to put into {format}: it has no samples")
+            container.mux(stream.encode(None))
     except av.error.FFmpegError as error:
         raise ValidationError(
             f"{shape.sample_rate} Hz with {shape.channels} channels does not go into {format}: "

@@ -32,8 +32,6 @@ class CompletionOptions(Settings):
     tools: tuple[Tool, ...] = ()
     tool_choice: str = "auto"
     """``auto``, ``none``, ``required``, or the name of a tool."""
-    json_schema: dict[str, Any] | None = None
-    """The answer must be JSON of this schema."""
 
     def __post_init__(self) -> None:
         check_range("max_tokens", self.max_tokens, at_least=1, integer=True)

@@ -43,6 +43,7 @@ class Bar:
         self._line = ""
 
     def __call__(self, progress: Progress) -> None:
+        """Draw a report, unless the last drawing was just now."""
         now = time.monotonic()
         what = progress.detail or progress.stage
         if what != self._what:

@@ -91,7 +91,7 @@ def arrive(
             return
         partial = partial_path(destination)
         if not resume or folder:
-            _discard(partial)
+            discard(partial)
         if folder:
             partial.mkdir()
         try:
@@ -100,7 +100,7 @@ def arrive(
             _put(partial, destination)
         except BaseException:
             if not resume or folder:
-                _discard(partial)
+                discard(partial)
             raise
 
 
@@ -196,17 +196,18 @@ def hash_file(path: Path, *, algorithm: str = "sha256", prefix: bytes = b"") -> 
     return digest.hexdigest()
 
 
-def _short(name: str) -> str:
-    if len(os.fsencode(name)) <= _LONGEST_NAME:
-        return name
-    return hashlib.sha256(os.fsencode(name)).hexdigest()[:32]
-
-
-def _discard(path: Path) -> None:
+def discard(path: Path) -> None:
+    """Delete a file or a folder, if it is there."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def _short(name: str) -> str:
+    if len(os.fsencode(name)) <= _LONGEST_NAME:
+        return name
+    return hashlib.sha256(os.fsencode(name)).hexdigest()[:32]
 
 
 def _put(partial: Path, destination: Path) -> None:

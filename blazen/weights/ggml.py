@@ -29,8 +29,8 @@ _TYPES = {0: "<f4", 4: "<f2"}
 _QUANTISED = {1: "int8", 2: "int16", 3: "int32", 5: "bfloat16"}
 _MOST_VARIABLES = 1 << 14
 _LARGEST_VOCABULARY = 16 << 20
-_ENGLISH_VOCABULARY = 51864
-_VOCABULARIES = (_ENGLISH_VOCABULARY, 51865, 51866)
+_VOCABULARIES = (51864, 51865, 51866)  # English, many languages, large-v3
+_TEXT_TOKENS = 50257  # the rest have a meaning and no text: whisper.cpp names them by itself
 _SAMPLE_RATE, _WINDOW = 16000, 400
 
 
@@ -49,7 +49,8 @@ class _Piece:
     name: str
     source: str
     shape: tuple[int, ...]
-    rows: slice = slice(None)
+    part: int = 0
+    parts: int = 1  # as many tensors of this shape lie in the source, one below the other
     full: bool = False  # float32; else float16
     column: bool = False  # whisper.cpp wants a convolution's bias as a matrix of one column
 
@@ -86,7 +87,7 @@ def convert_whisper(
             pieces = list(_pieces(sizes))
             for piece in pieces:
                 _check(piece, variables, source)
-            tokens = _read_vocabulary(model_dir, sizes.vocabulary)
+            tokens = _read_vocabulary(model_dir)
             with _fresh(destination) as out:
                 out.write(_header(sizes))
                 out.write(_mel_filters(sizes.mels))
@@ -219,24 +220,23 @@ def _pieces(sizes: _Sizes) -> Iterator[_Piece]:
         yield _Piece(f"{name}.weight", f"{source}/gamma", vector, full=True)
         yield _Piece(f"{name}.bias", f"{source}/beta", vector, full=True)
 
-    def linear(name: str, source: str, part: int | None = None) -> Iterator[_Piece]:
-        rows = slice(None) if part is None else slice(part * width, (part + 1) * width)
-        yield _Piece(f"{name}.weight", f"{source}/weight", square, rows)
+    def linear(name: str, source: str, part: int = 0, parts: int = 1) -> Iterator[_Piece]:
+        yield _Piece(f"{name}.weight", f"{source}/weight", square, part, parts)
         if not name.endswith(".key"):  # Whisper's keys have no bias: CTranslate2 keeps zeros
-            yield _Piece(f"{name}.bias", f"{source}/bias", vector, rows, full=True)
+            yield _Piece(f"{name}.bias", f"{source}/bias", vector, part, parts, full=True)
 
     def layer(name: str, source: str, *, cross: bool) -> Iterator[_Piece]:
         attention = f"{source}/self_attention"
         yield from norm(f"{name}.attn_ln", f"{attention}/layer_norm")
         for part, role in enumerate(("query", "key", "value")):
-            yield from linear(f"{name}.attn.{role}", f"{attention}/linear_0", part)
+            yield from linear(f"{name}.attn.{role}", f"{attention}/linear_0", part, 3)
         yield from linear(f"{name}.attn.out", f"{attention}/linear_1")
         if cross:
             attention = f"{source}/attention"
             yield from norm(f"{name}.cross_attn_ln", f"{attention}/layer_norm")
             yield from linear(f"{name}.cross_attn.query", f"{attention}/linear_0")
-            yield from linear(f"{name}.cross_attn.key", f"{attention}/linear_1", 0)
-            yield from linear(f"{name}.cross_attn.value", f"{attention}/linear_1", 1)
+            yield from linear(f"{name}.cross_attn.key", f"{attention}/linear_1", 0, 2)
+            yield from linear(f"{name}.cross_attn.value", f"{attention}/linear_1", 1, 2)
             yield from linear(f"{name}.cross_attn.out", f"{attention}/linear_2")
         inner = 4 * width
         yield from norm(f"{name}.mlp_ln", f"{source}/ffn/layer_norm")
@@ -275,13 +275,10 @@ def _check(piece: _Piece, variables: dict[str, _Variable], path: Path) -> None:
     if variable.type not in _TYPES:
         raise ValidationError(f"{path}: {piece.source!r} has the unknown type {variable.type}")
     shape, item = variable.shape, int(_TYPES[variable.type][-1])
-    # Where several tensors lie in one, the piece is a part of its rows.
-    fused = piece.rows.stop is not None
-    fits = shape[1:] == piece.shape[1:] and len(shape) == len(piece.shape)
-    rows = piece.rows.stop if fused else piece.shape[0]
-    if not fits or shape[0] < rows or (not fused and shape[0] > rows):
+    needed = (piece.parts * piece.shape[0], *piece.shape[1:])
+    if shape != needed:
         raise ValidationError(
-            f"{path}: {piece.source!r} has the shape {shape}, and {piece.shape} is needed"
+            f"{path}: {piece.source!r} has the shape {shape}, and {needed} is needed"
         )
     if math.prod(shape) * item != variable.size:
         raise ValidationError(f"{path}: {piece.source!r} has {variable.size} bytes for {shape}")
@@ -291,9 +288,9 @@ def _write_piece(
     numpy: Any, out: BinaryIO, piece: _Piece, model: BinaryIO, variable: _Variable
 ) -> None:
     kind = numpy.dtype(_TYPES[variable.type])
-    row = math.prod(variable.shape[1:]) * kind.itemsize
-    model.seek(variable.offset + (piece.rows.start or 0) * row)
-    data = numpy.frombuffer(model.read(piece.shape[0] * row), kind)
+    size = variable.size // piece.parts
+    model.seek(variable.offset + piece.part * size)
+    data = numpy.frombuffer(model.read(size), kind)
     shape = (*piece.shape, 1) if piece.column else piece.shape
     name = piece.name.encode("ascii")
     out.write(struct.pack("<3i", len(shape), len(name), 0 if piece.full else 1))
@@ -319,7 +316,7 @@ def _mel_filters(count: int) -> bytes:
     top = _mel(_SAMPLE_RATE / 2)
     edges = [_hertz(top * i / (count + 1)) for i in range(count + 2)]
     weights = []
-    for low, middle, high in zip(edges, edges[1:], edges[2:]):
+    for low, middle, high in zip(edges, edges[1:], edges[2:], strict=False):
         for k in range(bins):
             hertz = k * _SAMPLE_RATE / _WINDOW
             slope = min((hertz - low) / (middle - low), (high - hertz) / (high - middle))
@@ -328,7 +325,7 @@ def _mel_filters(count: int) -> bytes:
 
 
 def _mel(hertz: float) -> float:
-    # Slaney's scale: even up to 1,000 Hz, which is mel 15; from there 27 mels to each factor of 6.4.
+    # Slaney's scale is even up to 1,000 Hz, mel 15; from there 27 mels make each factor of 6.4.
     return hertz * 3 / 200 if hertz < 1000 else 15 + math.log(hertz / 1000) * 27 / math.log(6.4)
 
 
@@ -336,8 +333,7 @@ def _hertz(mel: float) -> float:
     return mel * 200 / 3 if mel < 15 else 1000 * math.exp((mel - 15) * math.log(6.4) / 27)
 
 
-def _read_vocabulary(model_dir: Path, size: int) -> list[bytes]:
-    """Read the tokens that have a text; those with a meaning whisper.cpp adds by itself."""
+def _read_vocabulary(model_dir: Path) -> list[bytes]:
     path = model_dir / "vocabulary.json"
     if not path.exists():
         path = model_dir / "vocabulary.txt"
@@ -348,12 +344,11 @@ def _read_vocabulary(model_dir: Path, size: int) -> list[bytes]:
         tokens = parse_json(raw) if path.suffix == ".json" else raw.decode("utf-8").split("\n")
     except ValueError as error:
         raise ValidationError(f"{path} is no vocabulary: {error}") from error
-    count = 50256 if size == _ENGLISH_VOCABULARY else 50257
-    if not isinstance(tokens, list) or len(tokens) < count:
-        raise ValidationError(f"{path} is no vocabulary of {count} tokens or more")
+    if not isinstance(tokens, list) or len(tokens) < _TEXT_TOKENS:
+        raise ValidationError(f"{path} is no vocabulary of {_TEXT_TOKENS} tokens or more")
     known = _byte_of()
     try:
-        return [bytes(known[letter] for letter in token) for token in tokens[:count]]
+        return [bytes(known[letter] for letter in token) for token in tokens[:_TEXT_TOKENS]]
     except (KeyError, TypeError) as error:
         raise ValidationError(f"{path} is no vocabulary of byte-level tokens: {error}") from error
 

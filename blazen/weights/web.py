@@ -50,7 +50,7 @@ def opened(url: str, headers: dict[str, str], timeout: float) -> Iterator[HTTPRe
         response = opener.open(request, timeout=timeout)
     except urllib.error.HTTPError as error:
         with error:
-            raise _refusal(url, error.code, error.headers) from error
+            raise refusal(public_url(url), error.code, error.headers) from error
     except (OSError, http.client.HTTPException) as error:
         raise _unreachable(url, error) from error
     with response:
@@ -87,7 +87,7 @@ def content_range(response: HTTPResponse) -> tuple[int | None, int | None]:
 
 
 def validator(response: HTTPResponse) -> str | None:
-    """Give the mark by which the server knows this version of the file: only a strong one serves."""
+    """Give the server's mark of this version of the file; only a strong one serves."""
     etag = response.headers.get("ETag", "")
     if etag.startswith('"'):
         return str(etag)
@@ -105,8 +105,8 @@ def pause(failures: int, retry_after: float | None, check: Callable[[], None]) -
         check()
 
 
-def _refusal(url: str, status: int, headers: Any) -> Exception:
-    shown = public_url(url)
+def refusal(shown: str, status: int, headers: Any) -> Exception:
+    """Give the error for what a server refused, or `Transient` where another try may help."""
     if status in (401, 403):
         return DownloadError(
             f"{shown} is not open to everybody ({status}): accept the model's conditions on its "
@@ -114,7 +114,7 @@ def _refusal(url: str, status: int, headers: Any) -> Exception:
             "URL, HF_TOKEN for the hub)"
         )
     if status in (404, 410):
-        return ModelNotFoundError(f"there is no file at {shown} ({status}): check the URL")
+        return ModelNotFoundError(f"there is no {shown} ({status}): check the address")
     if status == 416:
         return Transient("the server has no such part of the file", status=status)
     if status in _PASSING:
@@ -180,9 +180,10 @@ def _redirects() -> Any:
         ) -> urllib.request.Request | None:
             old, new = urlsplit(req.full_url), urlsplit(urljoin(req.full_url, newurl))
             if new.scheme not in ("http", "https") or (old.scheme, new.scheme) == ("https", "http"):
+                fp.close()
                 raise DownloadError(
-                    f"{public_url(req.full_url)} leads to {public_url(newurl)}, which is less safe: "
-                    "blazen does not follow it"
+                    f"{public_url(req.full_url)} leads to {public_url(newurl)}, which is less "
+                    "safe: blazen does not follow it"
                 )
             followed = super().redirect_request(req, fp, code, msg, headers, newurl)
             if followed is not None and old[:2] != new[:2]:

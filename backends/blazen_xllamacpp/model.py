@@ -1,0 +1,157 @@
+"""`Model` on llama.cpp's server engine, which runs in this process."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from blazen.bridge import Job, StreamJob
+from blazen.errors import LoadError
+from blazen.hardware import Device, choose_device, thread_budget
+from blazen.local import LocalBackend
+from blazen.options import XllamaCppOptions
+from blazen.protocols.model import Model
+from blazen.types.chat import Messages, as_messages
+from blazen.types.completion import (
+    CompletionOptions,
+    InferenceChunk,
+    InferenceChunkStream,
+)
+from blazen.types.progress import OnProgress, Progress
+from blazen.weights.gguf import read_gguf
+from blazen.weights.locate import locate
+from blazen_xllamacpp.wire import read_chunk, write_request
+
+if TYPE_CHECKING:
+    import xllamacpp
+
+DEFAULT_CONTEXT = 4096
+"""Tokens a conversation may have by default: a model's own length can cost gigabytes."""
+
+BATCH = 256
+"""Tokens read between two looks at whether the caller has gone."""
+
+
+@dataclass
+class Engine:
+    """A loaded model, and the folder of the socket that its engine insists on."""
+
+    server: xllamacpp.Server
+    folder: Path
+
+
+class XllamaCppModel(LocalBackend[Engine], Model):
+    """A GGUF model answered by llama.cpp; several requests are batched when ``parallel`` allows."""
+
+    Options = XllamaCppOptions
+    engine = "xllamacpp"
+    options: XllamaCppOptions
+
+    def __init__(self, options: XllamaCppOptions) -> None:
+        super().__init__(options)
+        self._device = Device.parse(options.device)
+
+    @property
+    def device(self) -> str:
+        """Where it runs; before it is loaded, where it was asked to run."""
+        return str(self._device)
+
+    def complete_stream(
+        self, messages: Messages, options: CompletionOptions | None = None
+    ) -> InferenceChunkStream:
+        """Answer piece by piece: await the stream, enter it, or read it at once."""
+        request = write_request(as_messages(messages), CompletionOptions.of(options))
+        return InferenceChunkStream(lambda: self._source(_generate, request, time.monotonic()))
+
+    def _width(self) -> int:
+        return self.options.parallel
+
+    def _open(self, job: Job, report: OnProgress) -> Engine:
+        path = locate(
+            self.options.model_id,
+            cache_dir=self.options.cache_dir,
+            on_progress=report,
+            cancelled=lambda: job.cancelled,
+        )
+        gguf = read_gguf(path)
+        import xllamacpp
+
+        self._device = _choose(self.options.device, xllamacpp.get_device_info())
+        context = self.options.context_length or min(
+            gguf.context_length or DEFAULT_CONTEXT, DEFAULT_CONTEXT
+        )
+        threads = thread_budget(self.options.threads)
+        folder = Path(tempfile.mkdtemp(prefix="blazen-"))
+        params = xllamacpp.CommonParams()
+        params.model.path = str(path)
+        params.n_ctx = context * self.options.parallel
+        params.n_parallel = self.options.parallel
+        params.n_batch = params.n_ubatch = BATCH
+        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
+        params.n_gpu_layers = 0 if self._device == Device.Cpu else 999
+        params.fit_params = False
+        params.warmup = False
+        params.cache_ram_mib = 0  # 8 GiB by default, which no budget would know of
+        params.verbosity = -1
+        _close_doors(params, folder)
+        report(Progress("load", 0, 1, unit="models", detail=path.name))
+        try:
+            server = xllamacpp.Server(params)
+        except RuntimeError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise LoadError(f"llama.cpp could not load {path}: {error}") from error
+        report(Progress("load", 1, 1, unit="models", detail=path.name))
+        return Engine(server, folder)
+
+    @staticmethod
+    def _close(engine: Engine) -> None:
+        del engine.server  # the engine stops when nothing refers to it any more
+        shutil.rmtree(engine.folder, ignore_errors=True)
+
+
+def _generate(
+    engine: Engine, job: StreamJob[InferenceChunk], request: dict[str, Any], asked: float
+) -> None:
+    failure: Exception | None = None
+    first: float | None = None
+
+    def on_event(event: dict[str, Any]) -> bool:
+        nonlocal failure, first
+        try:
+            chunk = read_chunk(event, first)
+        except Exception as error:  # noqa: BLE001 - it can't cross the engine: it is raised below
+            failure = error
+            return True
+        if chunk is None:
+            return job.cancelled
+        if first is None:
+            first = time.monotonic() - asked
+        return not job.emit(chunk)
+
+    engine.server.handle_chat_completions(request, on_event)
+    if failure is not None:
+        raise failure
+
+
+def _close_doors(params: xllamacpp.CommonParams, folder: Path) -> None:
+    """Keep the engine's HTTP server, which can't be left out, from everyone but this user."""
+    params.ui = False
+    params.endpoint_slots = False
+    params.n_threads_http = 1
+    params.api_keys = [secrets.token_urlsafe(32)]
+    if sys.platform != "win32":
+        # A socket in a folder that only this user may enter, instead of a port on the network.
+        params.hostnames = [str(folder / "engine.sock")]
+
+
+def _choose(wanted: Device | str, engines_devices: list[dict[str, Any]]) -> Device:
+    """Choose a device that this machine has and this build of the engine can use."""
+    names = " ".join(str(device["name"]).lower() for device in engines_devices)
+    supported = ["cpu", *(kind for kind in ("cuda", "metal") if kind in names)]
+    return choose_device(wanted, supported=supported)
