@@ -179,7 +179,7 @@ class EngineThread(Generic[E]):
         return job
 
     def submit(self, job: Job) -> bool:
-        """Queue a job, which finds the engine open when it runs; ``False`` once this is stopping."""
+        """Queue a job, which finds the engine open when it runs; ``False`` once it is too late."""
         return self._state.submit(job)
 
     @property

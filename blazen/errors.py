@@ -6,7 +6,7 @@
     ├── ValidationError            a value that can't be right (also a ValueError)
     ├── UnsupportedError           right, but not for this model or backend
     ├── UnknownBackendError        no backend of that name (also a LookupError)
-    ├── MissingExtraError          the backend is known, its engine is not installed (an ImportError)
+    ├── MissingExtraError          known, but its engine is not installed (also an ImportError)
     ├── ModelNotFoundError         no such file, repository or starter model
     ├── DownloadError              weights did not arrive
     ├── LoadError                  the engine could not load the model

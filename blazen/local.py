@@ -1,7 +1,7 @@
 """What every backend shares whose engine runs in this process.
 
-A backend says how to open its engine, how to close it, and what a request does with it, all in plain
-blocking code; `LocalBackend` brings the lifecycle and the way across to asyncio.
+A backend says how to open its engine, how to close it, and what a request does with it, all in
+plain blocking code; `LocalBackend` brings the lifecycle and the way across to asyncio.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from types import TracebackType
-from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar
-
-from typing_extensions import Self
+from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar
 
 from blazen import bridge, hardware
 from blazen.bridge import EngineThread, Job, StreamJob, StreamReader
 from blazen.errors import BlazenError, InferenceError, LoadError
 from blazen.types.progress import OnProgress, Progress
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 E = TypeVar("E")
 T = TypeVar("T")

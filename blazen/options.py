@@ -23,9 +23,9 @@ class XllamaCppOptions:
     _: KW_ONLY
     device: Device | str = "auto"
     context_length: int | None = None
-    """How many tokens a conversation may have; ``None`` takes the model's own, 8,192 at the most."""
+    """How many tokens a conversation may have; ``None``: the model's own, at most 4,096."""
     parallel: int = 1
-    """How many requests are answered at once; they share the context length."""
+    """How many requests are answered at once, each with a context of its own."""
     threads: int | None = None
     cache_dir: str | PathLike[str] | None = None
 
@@ -42,7 +42,7 @@ class EmbedOptions:
     """Text embeddings through ONNX Runtime."""
 
     model_name: str | PathLike[str] = "BGESmallENV15"
-    """A known model (``BGESmallENV15``, ``BAAI/bge-small-en-v1.5``), a folder, ``starter:embed``."""
+    """A known model (``BGESmallENV15``, ``BAAI/bge-small-en-v1.5``), a folder, a starter."""
     _: KW_ONLY
     device: Device | str = "cpu"
     max_batch_size: int = 32

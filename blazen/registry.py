@@ -96,6 +96,7 @@ class Factory(Generic[P, O, M]):
     @overload
     def __call__(self, *args: P.args, **settings: P.kwargs) -> M: ...
     def __call__(self, *args: Any, options: Any = None, **settings: Any) -> Any:
+        """Build the model; nothing is loaded yet."""
         return build(self.kind, self._name, options, settings, *args)
 
     def __repr__(self) -> str:

@@ -20,6 +20,8 @@ from blazen.errors import BlazenError
 
 T = TypeVar("T")
 
+_THREAD_NAME = "blazen:blocking"
+
 _lock = threading.Lock()
 _server: _Server | None = None
 
@@ -79,6 +81,7 @@ class _Method:
         self.__doc__ = method.__doc__
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        _expect_another_loop()
         return _face(self._method(*args, **kwargs))
 
 
@@ -93,19 +96,18 @@ def _face(value: Any) -> Any:
 
 def wait(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine on the background loop until it is done. Ctrl-C cancels it first."""
-    loop = _running_loop()
-    try:
-        if asyncio.get_running_loop() is loop:
-            work.close()
-            raise BlazenError("a blocking call can't be made from the loop that serves it")
-    except RuntimeError:
-        pass
-    future = asyncio.run_coroutine_threadsafe(work, loop)
+    future = asyncio.run_coroutine_threadsafe(work, _running_loop())
     try:
         return future.result()
     except KeyboardInterrupt:
         future.cancel()
         raise
+
+
+def _expect_another_loop() -> None:
+    """Refuse a blocking call on the loop that would have to serve it: it would wait for ever."""
+    if threading.current_thread().name == _THREAD_NAME:
+        raise BlazenError("a blocking call can't be made from the loop that serves it: await it")
 
 
 def _running_loop() -> asyncio.AbstractEventLoop:
@@ -122,7 +124,7 @@ class _Server:
     def __init__(self) -> None:
         self.pid = os.getpid()
         self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="blazen:blocking", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=_THREAD_NAME, daemon=True)
         self._thread.start()
         atexit.register(self._end)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Protocol, runtime_checkable
-
-from typing_extensions import Self
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from blazen.types.progress import OnProgress
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 @runtime_checkable

@@ -22,8 +22,8 @@ class TranscriptionKind(Kind):
 class Transcription(Protocol, metaclass=TranscriptionKind):
     """A model that writes down speech.
 
-    A request is a `TranscriptionRequest`, an `Audio`, or whatever `Audio.of` takes: a path, bytes, a
-    URL. A subclass writes `transcribe_stream` and has the rest.
+    A request is a `TranscriptionRequest`, an `Audio`, or whatever `Audio.of` takes: a path, bytes,
+    a URL. A subclass writes `transcribe_stream` and has the rest.
     """
 
     def transcribe_stream(self, request: TranscriptionRequest | Any) -> TranscriptionStream:

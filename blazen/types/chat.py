@@ -50,7 +50,7 @@ class ToolCall(Record):
     """The arguments as the model wrote them: JSON text, possibly cut short."""
 
     def parsed(self) -> dict[str, Any]:
-        """Give the arguments as a dictionary; text that is no JSON object is an error, never ``{}``."""
+        """Give the arguments as a dictionary; text that is no JSON object is an error."""
         arguments = parse_json(self.arguments)
         if not isinstance(arguments, dict):
             raise ValidationError(
@@ -88,8 +88,8 @@ class ChatMessage(Record):
     def user(cls, *content: Any) -> ChatMessage:
         """Say something, or show something.
 
-        Each argument is a text, an `Image`, an `Audio`, or what plainly is one: a PIL image, a NumPy
-        array of pixels. A text stays a text: a file is shown with ``Image.from_file(path)``.
+        Each argument is a text, an `Image`, an `Audio`, or what plainly is one: a PIL image, a
+        NumPy array of pixels. A text stays a text: a file is shown with ``Image.from_file(path)``.
         """
         return cls(Role.User, _content(content))
 

@@ -1,7 +1,7 @@
 """Values that print well, compare by content, and go to JSON and back.
 
-`Record` is the base of every public dataclass. A class that is no dataclass (an image, a mesh) joins
-by having ``to_dict`` and ``from_dict`` of its own; where a field may hold one of several of these,
+`Record` is the base of every public dataclass. A class that is no dataclass (an image, a mesh)
+joins by having ``to_dict`` and ``from_dict`` of its own; where a field may hold one of several of these,
 each names itself by a class attribute ``kind``, which its dictionary holds too.
 """
 
@@ -16,11 +16,12 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar, Union, runtime_checkable
-
-from typing_extensions import Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, Union, runtime_checkable
 
 from blazen.errors import ValidationError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 T = TypeVar("T")
 
@@ -75,7 +76,9 @@ class Settings(Record):
 class Encodable(Protocol):
     """What `encode` accepts beside plain values."""
 
-    def to_dict(self) -> dict[str, Any]: ...
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain JSON values."""
+        ...
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -175,7 +178,9 @@ def _decode_container(origin: Any, args: tuple[Any, ...], data: Any, where: str)
     _expect(isinstance(data, list), data, where, "a list")
     if issubclass(origin, tuple) and args[-1] is not Ellipsis:
         _expect(len(data) == len(args), data, where, f"a list of {len(args)}")
-        return tuple(_decode(a, d, f"{where}[{i}]") for i, (a, d) in enumerate(zip(args, data)))
+        return tuple(
+            _decode(a, d, f"{where}[{i}]") for i, (a, d) in enumerate(zip(args, data, strict=True))
+        )
     items = [_decode(args[0], item, f"{where}[{i}]") for i, item in enumerate(data)]
     return tuple(items) if issubclass(origin, tuple) else items
 

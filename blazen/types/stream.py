@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from types import TracebackType
-from typing import Any, Generic, Protocol, TypeVar
-
-from typing_extensions import Self
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from blazen.errors import BlazenError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -20,17 +21,19 @@ class Source(Protocol[T_co]):
 
     async def __anext__(self) -> T_co: ...
 
-    async def aclose(self) -> None: ...
+    async def aclose(self) -> None:
+        """Stop, and wait until it has."""
 
-    def abandon(self) -> None: ...
+    def abandon(self) -> None:
+        """Stop without waiting; it may be called anywhere, in a finalizer too."""
 
 
 class Stream(Generic[T, R]):
     """Pieces of an answer, as they come, and the answer so far.
 
     Nothing runs until the stream is awaited, entered or read. ``stream = await ...`` starts it, so
-    that what can't start fails there. Leaving the loop, closing the stream, cancelling its reader or
-    dropping it stops the engine at its next piece; what came until then stays in `response`.
+    that what can't start fails there. Leaving the loop, closing the stream, cancelling its reader
+    or dropping it stops the engine at its next piece; what came until then stays in `response`.
 
     A kind of stream says how pieces make an answer: it overrides ``_add``, ``_end`` and `response`.
     """

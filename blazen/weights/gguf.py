@@ -11,6 +11,8 @@ import io
 import os
 import struct
 from array import array
+from collections.abc import Callable
+from operator import length_hint
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,8 +21,8 @@ from blazen.weights.ggml_types import TENSOR_TYPES
 from blazen.weights.gguf_array import (
     ARRAY_CODES,
     ELEMENT_NAMES,
-    STRING,
     STRIDE,
+    STRING,
     GgufArray,
     numbers,
     strings,
@@ -37,7 +39,8 @@ _MAX_HEADER = 128 << 20
 _MAX_NAME = 1 << 10
 _MAX_DIMENSIONS = 4
 _MAX_ELEMENTS = 1 << 63
-_SHORT_COUNT, _SHORT_BYTES = 1024, 1 << 16  # arrays up to here are read at once, as tuples
+_SHORT = 1024  # arrays up to here are read at once, as tuples, but for no more than so many bytes
+_MAX_SHORTS = 1 << 20
 _WINDOW = 1 << 20
 _ARRAY = 9
 _BOOL = 7
@@ -63,6 +66,7 @@ class _Parser:
         self._at = 0  # where the next value starts in the file
         self._window, self._start = b"", 0  # the bytes at hand, and where they start in the file
         self._strings_left, self._text_left = _MAX_STRINGS, _MAX_TEXT
+        self._shorts_left = _MAX_SHORTS
         self._order: Literal["<", ">"] = "<"
 
     def parse(self) -> GgufFile:
@@ -136,7 +140,7 @@ class _Parser:
             self._check_count(f"numbers in {key!r}", count, _MAX_HEADER // width, width)
             self._at += count * width
         nbytes = self._at - start
-        if count > _SHORT_COUNT or nbytes > _SHORT_BYTES:
+        if count > _SHORT or nbytes > self._shorts_left:
             return GgufArray(
                 path=self.path,
                 code=code,
@@ -146,6 +150,7 @@ class _Parser:
                 order=self._order,
                 marks=marks,
             )
+        self._shorts_left -= nbytes
         self._at = start
         data = self._take(nbytes, f"the array {key!r}")
         try:
@@ -162,21 +167,16 @@ class _Parser:
         self._strings_left -= count
         length = struct.Struct(self._order + "Q").unpack_from
         marks = array("Q")
-        at = 0
-        window, start = b"", self._at
+        window, start = self._window, self._start
+        at = self._at - start
         for first in range(0, count, STRIDE):
             marks.append(start + at)
-            done, end = first, min(first + STRIDE, count)
-            while done < end:
-                try:
-                    # This loop is all the time that a header takes: let the bounds check of
-                    # unpack_from say when the window is used up.
-                    for done in range(done, end):  # noqa: B020 - goes on where it stopped
-                        at += length(window, at)[0] + 8
-                    done = end
-                except (struct.error, OverflowError):
+            left = min(STRIDE, count - first)
+            while left:
+                at, left = _walk(length, window, at, left)
+                if left:
                     self._at = start + at
-                    self._refill(8, f"string {done:,} of {key!r}")
+                    self._refill(8, f"the strings of {key!r}")
                     window, start, at = self._window, self._start, self._at - self._start
         self._at = start + at
         if self._at > self.size:
@@ -301,6 +301,21 @@ class _Parser:
 
     def _bad(self, problem: str) -> ValidationError:
         return ValidationError(f"{self.path} is no GGUF file that can be read: {problem}")
+
+
+def _walk(
+    length: Callable[[bytes, int], tuple[Any, ...]], window: bytes, at: int, count: int
+) -> tuple[int, int]:
+    """Walk over strings until the window is used up; give the place, and how many are left."""
+    left = iter(range(count))
+    try:
+        # Most of the time that a header takes goes here, so unpack_from's own check of the bounds
+        # is the only one.
+        for _ in left:
+            at += length(window, at)[0] + 8
+    except (struct.error, OverflowError):
+        return at, length_hint(left) + 1
+    return at, 0
 
 
 _STRUCTS: dict[str, struct.Struct] = {}

@@ -46,7 +46,7 @@ ARRAY_CODES = {
 
 
 class GgufArray(Sequence[Any]):
-    """A long array that stays in its file: ``len`` is free, an element or a loop reads from disk."""
+    """A long array that stays in its file: ``len`` is free, elements are read from the disk."""
 
     __slots__ = ("_code", "_count", "_marks", "_nbytes", "_offset", "_order", "path")
 

@@ -220,7 +220,7 @@ class GgufFile(Record):
         return self.whole(key)
 
     def to_dict(self, *, arrays: bool = False) -> dict[str, Any]:
-        """Give plain JSON values; long arrays as type and length, unless ``arrays`` asks for all."""
+        """Give plain JSON values; long arrays by type and length, or in full with ``arrays``."""
         out = super().to_dict()
         out["metadata"] = {
             key: _plain(list(value) if arrays and isinstance(value, GgufArray) else value)
@@ -229,15 +229,18 @@ class GgufFile(Record):
         return out
 
     def __repr__(self) -> str:
+        try:
+            kind = [self.architecture, self.quantization]
+        except ValidationError:
+            kind = ["broken metadata"]
         facts = [
-            self.metadata.get("general.architecture"),
-            self.quantization if self.metadata.get("general.file_type", 0) is not None else None,
+            *kind,
             f"{_short(self.parameters)} parameters",
             f"{len(self.tensors)} tensors",
             f"{len(self.parts)} parts" if len(self.parts) > 1 else None,
             f"{_short(self.size)}B",
         ]
-        return f"<GgufFile {self.path.name!r}: {', '.join(str(f) for f in facts if f)}>"
+        return f"<GgufFile {self.path.name!r}: {', '.join(fact for fact in facts if fact)}>"
 
     def _text(self, key: str) -> str | None:
         value = self.metadata.get(key)

