@@ -168,19 +168,18 @@ class LocalBackend(Generic[E]):
                 if self._loading is None and unloading is None:
                     self._loading = _Loading(self)
                 loading = self._loading
-                if loading is not None and not loading.succeeded:
-                    loading.waiters += 1
+                if loading is not None and loading.succeeded:
+                    return loading.thread
+                if loading is not None:
+                    loading.join(on_progress)
             if loading is not None:
-                if not loading.succeeded:
-                    await self._join(loading, on_progress)
+                await self._finished(loading)
                 return loading.thread
             assert unloading is not None
             await self._unloaded(unloading)
 
-    async def _join(self, loading: _Loading[E], on_progress: OnProgress | None) -> None:
+    async def _finished(self, loading: _Loading[E]) -> None:
         """Wait for a load that others may share; the last who leaves stops it."""
-        if on_progress is not None:
-            loading.listeners.append(_on_loop(on_progress))
         try:
             await bridge.wait(loading.job.future)
         except asyncio.CancelledError:
@@ -226,7 +225,7 @@ class _Loading(Generic[E]):
 
     def __init__(self, model: LocalBackend[E]) -> None:
         self.waiters = 0
-        self.listeners: list[OnProgress] = []
+        self._listeners: list[OnProgress] = []
         self.thread: EngineThread[E] = EngineThread(
             model._title(), close=model._close, width=model._width()
         )
@@ -238,15 +237,31 @@ class _Loading(Generic[E]):
             log.info("loaded %s: memory grew by %d MB", model._title(), model._memory >> 20)
             return engine
 
-        self.job = self.thread.open(work)
+        self._work = work
+        self._job: Job | None = None
+
+    def join(self, on_progress: OnProgress | None) -> None:
+        """Wait for it with the others; the first one starts it, and misses none of its progress."""
+        self.waiters += 1
+        if on_progress is not None:
+            self._listeners.append(_on_loop(on_progress))
+        if self._job is None:
+            self._job = self.thread.open(self._work)
+
+    @property
+    def job(self) -> Job:
+        assert self._job is not None, "whoever made it has joined it"
+        return self._job
 
     @property
     def succeeded(self) -> bool:
-        future = self.job.future
+        if self._job is None:
+            return False
+        future = self._job.future
         return future.done() and not future.cancelled() and future.exception() is None
 
     def _report(self, progress: Progress) -> None:
-        for listener in self.listeners:
+        for listener in self._listeners:
             listener(progress)
 
 

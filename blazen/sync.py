@@ -96,11 +96,13 @@ def _face(value: Any) -> Any:
 
 def wait(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine on the background loop until it is done. Ctrl-C cancels it first."""
-    future = asyncio.run_coroutine_threadsafe(work, _running_loop())
+    stopped = threading.Event()
+    future = asyncio.run_coroutine_threadsafe(_until_told(work, stopped), _running_loop())
     try:
         return future.result()
     except KeyboardInterrupt:
         future.cancel()
+        stopped.wait(timeout=5)  # an engine stops at its next token; a second Ctrl-C waits no more
         raise
 
 
@@ -121,23 +123,35 @@ def _running_loop() -> asyncio.AbstractEventLoop:
 class _Server:
     """The loop that blocking callers share, on a thread of its own until the interpreter ends."""
 
+    loop: asyncio.AbstractEventLoop
+    _over: asyncio.Event
+
     def __init__(self) -> None:
         self.pid = os.getpid()
-        self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name=_THREAD_NAME, daemon=True)
+        self._ready = threading.Event()
+        self._thread = threading.Thread(
+            target=asyncio.run, args=(self._serve(),), name=_THREAD_NAME, daemon=True
+        )
         self._thread.start()
+        self._ready.wait()
         atexit.register(self._end)
 
-    def _run(self) -> None:
-        try:
-            self.loop.run_forever()
-        finally:
-            self.loop.close()
+    async def _serve(self) -> None:
+        self.loop, self._over = asyncio.get_running_loop(), asyncio.Event()
+        self._ready.set()
+        await self._over.wait()  # what still runs then is cancelled with the loop
 
     def _end(self) -> None:
         if self.pid == os.getpid():
-            self.loop.call_soon_threadsafe(self.loop.stop)
+            self.loop.call_soon_threadsafe(self._over.set)
             self._thread.join(timeout=5)
+
+
+async def _until_told(work: Coroutine[Any, Any, T], stopped: threading.Event) -> T:
+    try:
+        return await work
+    finally:
+        stopped.set()
 
 
 async def _await(value: Any) -> Any:

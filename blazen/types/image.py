@@ -1,4 +1,4 @@
-"""Pictures: from a file, bytes, a URL, an array or Pillow, to what a model, a file or a page needs."""
+"""Pictures: from a file, bytes, a URL, an array or Pillow, to what a model or a page needs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import base64
 import html
 import io
 import os
-import struct
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from blazen.checks import check_choice, check_range
 from blazen.errors import BlazenError, ValidationError
 from blazen.extras import need
+from blazen.types import image_codec as codec
 from blazen.types.source import Source, data_url, embed, write_file
 
 if TYPE_CHECKING:
@@ -22,30 +22,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image as PILImage
 
-MAX_PIXELS = 89_478_485  # where Pillow, too, begins to suspect a decompression bomb
-_PILLOW_NAMES = {
-    "image/png": "PNG",
-    "image/jpeg": "JPEG",
-    "image/webp": "WEBP",
-    "image/gif": "GIF",
-    "image/bmp": "BMP",
-    "image/tiff": "TIFF",
-    "image/avif": "AVIF",
-    "image/heic": "HEIF",
-}
-_WRITTEN = {
-    "png": "image/png",
-    "jpeg": "image/jpeg",
-    "jpg": "image/jpeg",
-    "webp": "image/webp",
-    "gif": "image/gif",
-    "bmp": "image/bmp",
-    "tiff": "image/tiff",
-    "tif": "image/tiff",
-}
+    Pixels = NDArray[np.uint8]
+
 _SHOWN = ("image/png", "image/jpeg", "image/webp", "image/gif")
-# What PNG stores as it is, so that JSON gives back the same pixels.
-_KEPT_MODES = ("L", "LA", "RGB", "RGBA", "I;16")
 
 
 class Image:
@@ -63,7 +42,7 @@ class Image:
         self._pixels = pixels
         self._media_type: str | None = None if pixels is None else "image/png"
         if source is not None and source.url is None:
-            self._media_type = _sniffed(source)
+            self._media_type = codec.sniffed(source)
 
     @classmethod
     def of(cls, value: Any) -> Image:
@@ -121,9 +100,9 @@ class Image:
             raise ValidationError(
                 f"pixels have shape (height, width, 1, 3 or 4), not {np.shape(array)}"
             )
-        if pixels.shape[0] * pixels.shape[1] > MAX_PIXELS:
-            raise _too_large("the array", (pixels.shape[1], pixels.shape[0]))
-        pixels = to_uint8(np, pixels, what="pixels")
+        if pixels.shape[0] * pixels.shape[1] > codec.MAX_PIXELS:
+            raise codec.too_large("the array", (pixels.shape[1], pixels.shape[0]))
+        pixels = codec.to_uint8(np, pixels, what="pixels")
         if pixels.shape[2] == 1:
             pixels = pixels[:, :, 0]
         return cls(pixels=pillow.fromarray(np.array(pixels, order="C")))
@@ -136,7 +115,7 @@ class Image:
             raise ValidationError(f"this is no Pillow image: {type(image).__name__}")
         if not image.width or not image.height:
             raise ValidationError("the Pillow image has no pixels")
-        return cls(pixels=_upright(image))
+        return cls(pixels=codec.upright(image))
 
     @property
     def path(self) -> Path | None:
@@ -153,7 +132,7 @@ class Image:
         """The encoding, such as ``image/png``, as the first bytes show it; pixels count as PNG."""
         if self._media_type is None:
             assert self._source is not None
-            self._media_type = _sniffed(self._source)
+            self._media_type = codec.sniffed(self._source)
         return self._media_type
 
     @property
@@ -162,12 +141,14 @@ class Image:
         if self._pixels is not None:
             return self._pixels.size
         assert self._source is not None
-        size = _header_size(self._source, self.media_type)
+        size = codec.header_size(self._source, self.media_type)
         if size is None:
-            with io.BytesIO(self._source.read()) as file:
-                image = self._open(file)
+            image = codec.opened(self._source, self.media_type)
+            try:
                 turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-                size = image.size[::-1] if turned else image.size
+            except codec.PILLOW_FAILURES as error:
+                raise ValidationError(f"{self._source.name} is damaged: {error}") from error
+            size = (image.height, image.width) if turned else image.size
         return size
 
     @property
@@ -185,23 +166,20 @@ class Image:
         if self._pixels is not None:
             return self._pixels.copy()
         assert self._source is not None
-        with io.BytesIO(self._source.read()) as file:
-            image = self._open(file)
-            try:
-                return _upright(image)
-            except _PILLOW_FAILURES as error:
-                raise ValidationError(f"{self._source.name} is damaged: {error}") from error
+        image = codec.opened(self._source, self.media_type)
+        try:
+            return codec.upright(image)
+        except codec.PILLOW_FAILURES as error:
+            raise ValidationError(f"{self._source.name} can't be read: {error}") from error
 
-    def to_array(self) -> NDArray[np.uint8]:
+    def to_array(self) -> Pixels:
         """Give pixels as uint8 of shape (height, width, channels): 1 grey, 3 RGB, 4 RGBA."""
         np = need("numpy", extra="images", what="turning an image into an array")
         image = self.to_pil()
-        if image.mode == "LA":
-            image = image.convert("RGBA")
-        pixels = np.array(image)
         if image.mode == "I;16":
-            pixels = (pixels >> 8).astype(np.uint8)
-        result: NDArray[np.uint8] = pixels if pixels.ndim == 3 else pixels[:, :, None]
+            image = codec.to_grey(image)
+        pixels = np.array(image)
+        result: Pixels = pixels if pixels.ndim == 3 else pixels[:, :, None]
         return result
 
     def resized(self, max_side: int) -> Image:
@@ -226,31 +204,31 @@ class Image:
         Without a format, or with the one that it has, these are the original bytes.
         """
         if format is not None:
-            check_choice("the format of an image", format, _WRITTEN)
+            check_choice("the format of an image", format, codec.WRITTEN)
         check_range("quality", quality, at_least=1, at_most=100, integer=True)
-        wanted = self.media_type if format is None else _WRITTEN[format]
+        wanted = self.media_type if format is None else codec.WRITTEN[format]
         if self._source is not None and wanted == self.media_type:
             return self._source.read()
         image = self.to_pil()
         if wanted == "image/jpeg" and image.mode != "L":
-            image = _on_white(image)
+            image = codec.on_white(image)
         elif image.mode == "I;16" and wanted not in ("image/png", "image/tiff"):
-            image = Image.from_array(self.to_array()).to_pil()
+            image = codec.to_grey(image)
         out = io.BytesIO()
-        name = _PILLOW_NAMES[wanted]
+        name = codec.PILLOW_NAMES[wanted]
         try:
             if name in ("JPEG", "WEBP"):
                 image.save(out, name, quality=quality)
             else:
                 image.save(out, name)
-        except _PILLOW_FAILURES as error:
+        except codec.PILLOW_FAILURES as error:
             raise ValidationError(f"this image does not go into {name}: {error}") from error
         return out.getvalue()
 
     def save(self, path: str | os.PathLike[str], format: str | None = None) -> Path:  # noqa: A002 - as Pillow names it
         """Write a file, in the format of its suffix (.png, .jpg, .webp, .gif, .bmp, .tiff)."""
         chosen = format or Path(path).suffix.lstrip(".").lower()
-        check_choice("the format of an image file", chosen, _WRITTEN)
+        check_choice("the format of an image file", chosen, codec.WRITTEN)
         data = self.to_bytes(chosen)
         return write_file(path, lambda file: file.write(data))
 
@@ -316,128 +294,3 @@ class Image:
             media_type, data = "image/png", self.to_bytes("png")
         bundle[media_type] = base64.b64encode(data).decode("ascii")
         return bundle
-
-    def _open(self, file: io.BytesIO) -> PILImage:
-        assert self._source is not None
-        pillow = need("PIL.Image", extra="images", what="reading the pixels of an image")
-        name = self._source.name
-        # Only the format that was seen: others of Pillow's readers start programs.
-        wanted = _PILLOW_NAMES[self.media_type]
-        try:
-            image: PILImage = pillow.open(file, formats=[wanted])
-        except (pillow.DecompressionBombError, pillow.DecompressionBombWarning) as error:
-            raise ValidationError(f"{name} has too many pixels: {error}") from error
-        except KeyError as error:
-            raise ValidationError(f"Pillow can't read {self.media_type}, as {name} is") from error
-        except _PILLOW_FAILURES as error:
-            raise ValidationError(
-                f"{name} is damaged, or Pillow can't read such a {self.media_type}: {error}"
-            ) from error
-        if image.width * image.height > MAX_PIXELS:
-            raise _too_large(name, image.size)
-        return image
-
-
-# Pillow's readers let these through for files that are damaged.
-_PILLOW_FAILURES = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    LookupError,
-    TypeError,
-    struct.error,
-)
-
-
-def _sniffed(source: Source) -> str:
-    media_type = source.sniff()
-    if media_type not in _PILLOW_NAMES:
-        known = ", ".join(name.removeprefix("image/") for name in _PILLOW_NAMES)
-        seen = f"it is {media_type}" if media_type else "its first bytes are of no image"
-        raise ValidationError(f"{source.name} must be an image ({known}), but {seen}")
-    return media_type
-
-
-def _too_large(name: str, size: tuple[int, int]) -> ValidationError:
-    return ValidationError(
-        f"{name} is {size[0]:,}×{size[1]:,}: more than the {MAX_PIXELS:,} pixels allowed"
-    )
-
-
-def to_uint8(np: Any, values: Any, *, what: str) -> Any:
-    """Bring floats from 0 to 1 to bytes; bytes stay as they are, anything else is refused."""
-    if values.dtype == np.uint8:
-        return values
-    if values.dtype.kind != "f":
-        raise ValidationError(
-            f"{what} are uint8, or floats from 0 to 1, not {values.dtype}: convert them first"
-        )
-    if not np.isfinite(values).all():
-        raise ValidationError(f"the {what} hold NaN or infinity")
-    low, high = float(values.min()), float(values.max())
-    if low < -1e-3 or high > 1 + 1e-3:
-        raise ValidationError(
-            f"floating {what} lie between 0 and 1, but these go from {low:g} to {high:g}"
-        )
-    return np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
-
-
-def _upright(image: PILImage) -> PILImage:
-    """A copy, turned as its EXIF says, in a mode that PNG keeps."""
-    ops = need("PIL.ImageOps", extra="images", what="reading the pixels of an image")
-    turned: PILImage = ops.exif_transpose(image)
-    if turned.mode.startswith("I"):
-        # 32-bit integers come from 16-bit files; "I;16" is how Pillow holds those.
-        turned = turned.convert("I").point(lambda value: value, "I").convert("I;16")
-    elif turned.mode == "F":
-        raise ValidationError("an image of floats (mode F) has no agreed scale: convert it first")
-    elif turned.mode not in _KEPT_MODES:
-        clear = turned.mode in ("RGBa", "La", "PA") or "transparency" in turned.info
-        grey = turned.mode == "1"
-        turned = turned.convert("RGBA" if clear else "L" if grey else "RGB")
-    elif "transparency" in turned.info and turned.mode in ("L", "RGB"):
-        turned = turned.convert("RGBA")
-    turned.info = {}
-    return turned
-
-
-def _on_white(image: PILImage) -> PILImage:
-    """JPEG has no transparency: what shows through is white, not the black that would come."""
-    if image.mode == "I;16":
-        return Image.from_array(Image.from_pil(image).to_array()).to_pil()
-    if image.mode == "RGB":
-        return image
-    pillow = need("PIL.Image", extra="images", what="writing an image")
-    clear = image.convert("RGBA")
-    ground: PILImage = pillow.new("RGBA", clear.size, "white")
-    ground.alpha_composite(clear)
-    return ground.convert("RGB")
-
-
-def _header_size(source: Source, media_type: str) -> tuple[int, int] | None:
-    """Read the size without Pillow, where the first bytes hold it and no EXIF can turn it."""
-    if media_type == "image/gif":
-        head = source.head(10)
-        return struct.unpack("<HH", head[6:10]) if len(head) == 10 else None
-    if media_type == "image/png":
-        head = source.head(64 * 1024)
-        if head[12:16] != b"IHDR" or len(head) < 33 or b"eXIf" in head:
-            return None
-        return struct.unpack(">II", head[16:24])
-    if media_type == "image/jpeg":
-        return _jpeg_size(source.head(64 * 1024))
-    return None
-
-
-def _jpeg_size(head: bytes) -> tuple[int, int] | None:
-    at = 2
-    while at + 9 <= len(head) and head[at] == 0xFF:
-        marker, length = head[at + 1], int.from_bytes(head[at + 2 : at + 4], "big")
-        if marker == 0xE1:
-            return None
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack(">HH", head[at + 5 : at + 9])
-            return (width, height) if width and height else None
-        at += 2 + length
-    return None

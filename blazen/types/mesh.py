@@ -11,12 +11,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from blazen.checks import check_choice
 from blazen.errors import ValidationError
 from blazen.extras import need
-from blazen.types.image import Image, to_uint8
+from blazen.types.image import Image
+from blazen.types.image_codec import to_uint8
 from blazen.types.source import Source, embed, from_base64, write_file
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    Floats = NDArray[np.float32]
+    Indices = NDArray[np.int32]
+    Colors = NDArray[np.uint8]
 
 _FORMATS = ("glb", "obj", "ply")
 _GLB = "model/gltf-binary"
@@ -44,15 +49,15 @@ class Mesh:
         texture: Any = None,
     ) -> None:
         np = _numpy()
-        self._vertices: NDArray[np.float32] = _floats(np, vertices, 3, "vertices")
-        self._faces: NDArray[np.int32] = _indices(np, faces, len(self._vertices))
-        self._vertex_colors: NDArray[np.uint8] | None = None
-        self._uv: NDArray[np.float32] | None = None
+        self._vertices: Floats = _floats(np, vertices, 3, "vertices")
+        self._faces: Indices = _indices(np, faces, len(self._vertices))
+        self._vertex_colors: Colors | None = None
+        self._uv: Floats | None = None
         self._texture: Image | None = None if texture is None else Image.of(texture)
         if vertex_colors is not None:
             self._vertex_colors = _colors(np, vertex_colors, len(self._vertices))
         if uv is not None:
-            self._uv = _floats(np, uv, 2, "uv")
+            self._uv = _texture_places(np, uv)
             if len(self._uv) != len(self._vertices):
                 raise ValidationError(
                     f"uv has {len(self._uv):,} rows for {len(self._vertices):,} vertices"
@@ -78,22 +83,22 @@ class Mesh:
         return _read(cls, source.read(), format, source.name)
 
     @property
-    def vertices(self) -> NDArray[np.float32]:
+    def vertices(self) -> Floats:
         """The points, float32 of shape (n, 3)."""
         return self._vertices
 
     @property
-    def faces(self) -> NDArray[np.int32]:
+    def faces(self) -> Indices:
         """The triangles: for each, the indices of its three vertices, int32 of shape (m, 3)."""
         return self._faces
 
     @property
-    def vertex_colors(self) -> NDArray[np.uint8] | None:
+    def vertex_colors(self) -> Colors | None:
         """RGBA for each vertex, uint8 of shape (n, 4); without alpha given, opaque."""
         return self._vertex_colors
 
     @property
-    def uv(self) -> NDArray[np.float32] | None:
+    def uv(self) -> Floats | None:
         """Where in the texture each vertex lies, float32 of shape (n, 2)."""
         return self._uv
 
@@ -208,6 +213,13 @@ def _floats(np: Any, values: Any, columns: int, name: str) -> Any:
     return floats
 
 
+def _texture_places(np: Any, values: Any) -> Any:
+    # glTF counts from the top; flipping twice first makes what comes back equal to what is held.
+    places = _floats(np, values, 2, "uv").copy()
+    places[:, 1] = 1 - (1 - places[:, 1])
+    return _frozen(np, places, np.float32)
+
+
 def _indices(np: Any, values: Any, count: int) -> Any:
     array = _array(np, values, "faces")
     if array.ndim != 2 or array.shape[1] != 3 or not len(array):
@@ -243,23 +255,15 @@ def _trimesh(mesh: Mesh) -> Any:
     trimesh = need("trimesh", extra="mesh", what="writing a mesh")
     visual = None
     if mesh.uv is not None:
-        material = None
-        if mesh.texture is not None:
-            material = trimesh.visual.material.PBRMaterial(
-                baseColorTexture=_file_like(mesh.texture), metallicFactor=0.0, roughnessFactor=1.0
-            )
+        picture = None if mesh.texture is None else mesh.texture.to_pil()
+        material = trimesh.visual.material.PBRMaterial(
+            baseColorTexture=picture, metallicFactor=0.0, roughnessFactor=1.0
+        )
         visual = trimesh.visual.TextureVisuals(uv=mesh.uv.copy(), material=material)
     colors = None if mesh.vertex_colors is None else mesh.vertex_colors.copy()
     return trimesh.Trimesh(
         mesh.vertices.copy(), mesh.faces.copy(), vertex_colors=colors, visual=visual, process=False
     )
-
-
-def _file_like(texture: Image) -> Any:
-    """Pillow's image in a format that GLB may hold: PNG or JPEG."""
-    pillow = need("PIL.Image", extra="images", what="writing a texture")
-    form = "jpeg" if texture.media_type == "image/jpeg" else "png"
-    return pillow.open(io.BytesIO(texture.to_bytes(form)), formats=[form])
 
 
 def _read(cls: type[Mesh], data: bytes, name: str, where: str) -> Mesh:
@@ -270,20 +274,21 @@ def _read(cls: type[Mesh], data: bytes, name: str, where: str) -> Mesh:
         mesh = trimesh.load(
             io.BytesIO(data), file_type=name, process=False, force="mesh", **settings
         )
-        return cls(mesh.vertices, mesh.faces, **_looks(mesh.visual))
+        return cls(mesh.vertices, mesh.faces, **_looks(mesh.visual, name))
     except ValidationError:
         raise
-    except Exception as error:  # noqa: BLE001 - a parser of untrusted files that lets anything through
+    except Exception as error:
+        # A parser of files from anywhere lets anything through.
         raise ValidationError(f"{where} is not a {name.upper()} mesh: {error!r}") from error
 
 
-def _looks(visual: Any) -> dict[str, Any]:
-    if visual.kind == "vertex":
+def _looks(visual: Any, name: str) -> dict[str, Any]:
+    if visual.kind in ("vertex", "face"):
         return {"vertex_colors": visual.vertex_colors}
     if visual.kind != "texture" or visual.uv is None:
         return {}
-    material = visual.material
-    picture = getattr(material, "baseColorTexture", None) or getattr(material, "image", None)
+    # For the other formats, trimesh makes up a material.
+    picture = visual.material.baseColorTexture if name == "glb" else None
     if picture is None:
         return {"uv": visual.uv}
     return {"uv": visual.uv, "texture": Image.from_pil(picture)}

@@ -1,8 +1,8 @@
 """Values that print well, compare by content, and go to JSON and back.
 
 `Record` is the base of every public dataclass. A class that is no dataclass (an image, a mesh)
-joins by having ``to_dict`` and ``from_dict`` of its own; where a field may hold one of several of these,
-each names itself by a class attribute ``kind``, which its dictionary holds too.
+joins by having ``to_dict`` and ``from_dict`` of its own; where a field may hold one of several of
+these, each names itself by a class attribute ``kind``, which its dictionary holds too.
 """
 
 from __future__ import annotations

@@ -146,6 +146,11 @@ def partial_path(destination: Path) -> Path:
     return destination.with_name(f".{_short(destination.name)}.partial")
 
 
+def origin_path(partial: Path) -> Path:
+    """Give the path of what is known of a partial file: where it comes from, and its mark."""
+    return partial.with_name(f"{partial.name}.origin")
+
+
 def receipt_path(destination: Path) -> Path:
     """Give the path of a destination's receipt."""
     return destination.with_name(f".{_short(destination.name)}.receipt")

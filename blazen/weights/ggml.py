@@ -2,8 +2,8 @@
 
 A CTranslate2 ``model.bin`` is a list of named arrays: version (u32), the model's class (string),
 revision (u32), the number of variables (u32), then for each its name, rank (u8), shape (u32 each),
-type (u8), size in bytes (u32) and data; the aliases that follow name no data of their own. A string
-is its length (u16) and its bytes, ended by a zero. Everything is little-endian.
+type (u8), size in bytes (u32) and data. Aliases follow: their number (u32), two names for each.
+A string is its length (u16) and its bytes, ended by a zero. Everything is little-endian.
 """
 
 from __future__ import annotations
@@ -140,6 +140,12 @@ class _Reader:
         except UnicodeDecodeError as error:
             raise self.broken(f"{raw!r:.80} is no name") from error
 
+    def count(self, what: str) -> int:
+        count = self.number("I")
+        if count > _MOST_VARIABLES:
+            raise self.broken(f"it claims {count} {what}")
+        return count
+
     def take(self, size: int, what: str) -> bytes:
         start = self.at
         self.skip(size, what)
@@ -166,11 +172,8 @@ def _read_index(stream: BinaryIO, path: Path) -> dict[str, _Variable]:
     if kind != "WhisperSpec":
         raise ValidationError(f"{path} holds a {kind!r:.80}, not a Whisper model")
     reader.number("I")  # the revision of the class, which changed nothing in the arrays
-    count = reader.number("I")
-    if count > _MOST_VARIABLES:
-        raise reader.broken(f"it claims {count} variables")
     variables: dict[str, _Variable] = {}
-    for _ in range(count):
+    for _ in range(reader.count("variables")):
         name = reader.string()
         shape = tuple(reader.number("I") for _ in range(reader.number("B")))
         kind_of, size = reader.number("B"), reader.number("I")
@@ -178,6 +181,8 @@ def _read_index(stream: BinaryIO, path: Path) -> dict[str, _Variable]:
             raise reader.broken(f"{name!r:.80} is there twice")
         variables[name] = _Variable(shape, kind_of, reader.at, size)
         reader.skip(size, f"{name!r:.80}")
+    for _ in range(2 * reader.count("aliases")):
+        reader.string()
     return variables
 
 

@@ -142,9 +142,9 @@ def pick(files: Sequence[str], *, suffix: str, hint: str | Sequence[str] = ()) -
 
 
 def _check(repo: str, revision: str | None) -> None:
-    Target.parse(f"hf:{repo}")
-    if revision is not None:
-        Target.parse(f"hf:{repo}@{revision.replace('/', '%2F')}")
+    at = f"@{revision.replace('/', '%2F')}" if revision is not None else ""
+    if Target.parse(f"hf:{repo}{at}").repo != repo:
+        raise ValidationError(f"{repo!r:.120} is no hub id: write org/name")
 
 
 def _not_here(what: str) -> DownloadError:

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from blazen.errors import DownloadError, ModelNotFoundError
+from blazen.errors import DownloadError, ModelNotFoundError, ValidationError
 from blazen.extras import need
 from blazen.types.progress import OnProgress, Progress
 from blazen.weights import snapshots, web
 from blazen.weights.cache import lock
-from blazen.weights.download import Checksum, check_space, fetch
+from blazen.weights.download import fetch
 from blazen.weights.snapshots import HubFile, Listing
 from blazen.weights.target import check_hub_file
+from blazen.weights.transfer import Checksum, check_space
 
 T = TypeVar("T")
 _ATTEMPTS = 3
@@ -123,7 +124,11 @@ class Remote:
                     stale.unlink()
                 blob.parent.mkdir(parents=True, exist_ok=True)
                 check_space(blob.parent, file.size or 0, file.name)
-                path = self._link(file, commit, _progress_class(file, report, self.cancelled))
+                path = self._link(
+                    file,
+                    commit,
+                    _progress_class(self.client.utils.tqdm, file, report, self.cancelled),
+                )
         if not path.is_symlink():  # this system has no links, and the client made a copy
             blob.unlink(missing_ok=True)
         snapshots.keep_listing(self.folder, commit, Listing(False, (file,)))
@@ -147,27 +152,30 @@ class Remote:
         )
         return Path(given)
 
-    def _ask(self, call: Callable[[], T], file: str | None, revision: str | None) -> T:
-        failures = 0
-        while True:
-            try:
-                with _translated(self.repo, file, revision):
-                    return call()
-            except web.Transient as error:
-                failures += 1
-                if failures == _ATTEMPTS:
-                    raise DownloadError(
-                        f"the hub can't be reached for {self.repo}: {error} (tried {failures} "
-                        "times); what is cached still works"
-                    ) from error
-                web.pause(failures, error.retry_after, self._check_cancelled)
+    def _ask(
+        self, call: Callable[[], T], file: str | None, revision: str | None, attempt: int = 1
+    ) -> T:
+        try:
+            with _translated(self.repo, file, revision):
+                return call()
+        except web.Transient as error:
+            if attempt == _ATTEMPTS:
+                raise DownloadError(
+                    f"the hub can't be reached for {self.repo}: {error} (tried {attempt} times); "
+                    "what is cached still works"
+                ) from error
+            web.pause(attempt, error.retry_after, self._check_cancelled)
+        return self._ask(call, file, revision, attempt + 1)
 
     def _check_cancelled(self) -> None:
         if self.cancelled():
             raise DownloadError(f"the download of {self.repo} was cancelled")
 
     def _url(self, filename: str, revision: str | None) -> str:
-        url = self.client.hf_hub_url(self.repo, filename, revision=revision, endpoint=self.endpoint)
+        with _translated(self.repo, filename, revision):
+            url = self.client.hf_hub_url(
+                self.repo, filename, revision=revision, endpoint=self.endpoint
+            )
         return str(url)
 
     def _account(self) -> dict[str, str]:
@@ -211,6 +219,8 @@ def _translated(repo: str, file: str | None, revision: str | None) -> Iterator[N
             f"the hub has no repository {repo!r}, or it is private: check the id; if it is private "
             "give a token that may read it (HF_TOKEN, or 'hf auth login')"
         ) from error
+    except errors.HFValidationError as error:
+        raise ValidationError(f"{what} can't be on the hub: {error}") from error
     except errors.OfflineModeIsEnabled as error:
         raise DownloadError(
             f"{what} is not on this machine, and HF_HUB_OFFLINE keeps the hub client offline"
@@ -231,11 +241,9 @@ def _translated(repo: str, file: str | None, revision: str | None) -> Iterator[N
         raise DownloadError(f"{what} can't be fetched or kept: {error}") from error
 
 
-def _progress_class(file: HubFile, report: OnProgress, cancelled: Callable[[], bool]) -> type[Any]:
-    import huggingface_hub.utils
-
-    bar: Any = huggingface_hub.utils.tqdm
-
+def _progress_class(
+    bar: Any, file: HubFile, report: OnProgress, cancelled: Callable[[], bool]
+) -> type[Any]:
     class Reported(bar):  # type: ignore[misc]  # the client's class comes without types
         """Tells our callback what the client tells its bar, and draws nothing."""
 

@@ -20,6 +20,7 @@ from blazen.weights.cache import (
     files_of,
     hash_file,
     lock,
+    origin_path,
     partial_path,
     read_receipt,
     receipt_path,
@@ -85,7 +86,7 @@ def remove(
             continue
         with lock(model.path, locks=root / ".locks" if model.source == "url" else None):
             partial = partial_path(model.path)
-            marks = (receipt_path(model.path), partial.with_name(f"{partial.name}.origin"))
+            marks = (receipt_path(model.path), origin_path(partial))
             for path in (model.path, partial, *marks):
                 discard(path)
         with contextlib.suppress(OSError):  # other parts of a split model may be there
@@ -213,7 +214,7 @@ def _named(path: Path, partial: Path, source: str) -> str:
     if receipt is not None:
         return receipt.target
     try:
-        origin = json.loads(partial.with_name(f"{partial.name}.origin").read_bytes())
+        origin = json.loads(origin_path(partial).read_bytes())
         return str(origin["url"])
     except (OSError, ValueError, KeyError, TypeError):
         return f"{source}:{path.name}"

@@ -133,7 +133,7 @@ class _Work:
     def assemble(self, place: Path) -> None:
         """Make the model's folder in the cache, unless another process is faster."""
         from blazen.weights.bar import reporting
-        from blazen.weights.download import check_space
+        from blazen.weights.transfer import check_space
 
         sources = self.sources()
         with (

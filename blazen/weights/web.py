@@ -115,6 +115,8 @@ def refusal(shown: str, status: int, headers: Any) -> Exception:
         )
     if status in (404, 410):
         return ModelNotFoundError(f"there is no {shown} ({status}): check the address")
+    if 300 <= status < 400:
+        return DownloadError(f"{shown} leads to a place that blazen does not follow ({status})")
     if status == 416:
         return Transient("the server has no such part of the file", status=status)
     if status in _PASSING:

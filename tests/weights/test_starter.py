@@ -1,7 +1,9 @@
-"""Starter models: real packages where they are installed, and small made-up ones for the failures."""
+"""Starter models: the real packages that are installed, and made-up ones for the failures."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -9,6 +11,8 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -19,6 +23,7 @@ from blazen.errors import (
     ModelNotFoundError,
     ValidationError,
 )
+from blazen.types.progress import Progress
 from blazen.weights import starter
 from blazen.weights.cache import hash_file, partial_path
 from blazen.weights.inventory import cached, remove, verify
@@ -91,27 +96,42 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return site
 
 
-def child(tmp_path: Path, site: Path, code: str) -> subprocess.Popen[str]:
-    """Run code in another process that knows the same rows."""
-    rows = tmp_path / "rows.json"
-    rows.write_text(json.dumps([row.to_dict() for row in starter.TABLE.values()]))
-    prelude = f"""
-        import json, sys
-        from pathlib import Path
-        sys.path.insert(0, {str(site)!r})
-        from blazen.weights import starter
-        rows = json.loads(Path({str(rows)!r}).read_text())
-        starter.TABLE = {{row["name"]: starter.Starter.from_dict(row) for row in rows}}
-        cache = {str(tmp_path / "cache")!r}
-    """
-    script = textwrap.dedent(prelude) + textwrap.dedent(code)
-    return subprocess.Popen(
-        [sys.executable, "-c", script],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+class Child:
+    """Another process that knows the same rows, and ends with the test."""
+
+    def __init__(self, tmp_path: Path, site: Path, code: str) -> None:
+        rows = tmp_path / "rows.json"
+        rows.write_text(json.dumps([row.to_dict() for row in starter.TABLE.values()]))
+        prelude = f"""
+            import json, sys
+            from pathlib import Path
+            sys.path.insert(0, {str(site)!r})
+            from blazen.weights import starter
+            rows = json.loads(Path({str(rows)!r}).read_text())
+            starter.TABLE = {{row["name"]: starter.Starter.from_dict(row) for row in rows}}
+            cache = {str(tmp_path / "cache")!r}
+        """
+        script = textwrap.dedent(prelude) + textwrap.dedent(code)
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", script],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.stdin, self.stdout = self.process.stdin, self.process.stdout
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.stdout.close()
+        with contextlib.suppress(OSError):
+            self.stdin.close()
 
 
 HALF_WAY = """
@@ -297,7 +317,7 @@ def test_a_file_of_another_size_is_refused(site: Path, tmp_path: Path, content: 
 
 def test_a_file_that_is_gone_says_to_install_again(site: Path, tmp_path: Path) -> None:
     (site / "blazen_demo_a/m.part0").unlink()
-    with pytest.raises(DownloadError, match="can't read.*force-reinstall"):
+    with pytest.raises(DownloadError, match=r"can't read.*force-reinstall"):
         starter_path("demo", cache_dir=tmp_path / "cache")
 
 
@@ -366,16 +386,36 @@ def test_what_was_harmed_in_the_cache_is_assembled_again(
     assert starter_path("demo-joined", cache_dir=tmp_path).read_bytes() == WHOLE
 
 
+@pytest.mark.parametrize("why", ["another disk", "not ours to write"])
 def test_without_hard_links_files_are_copied(
-    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str
 ) -> None:
     def refuse(self: Path, target: Path) -> None:
-        raise OSError(18, "Invalid cross-device link")
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
 
-    monkeypatch.setattr(Path, "hardlink_to", refuse)
-    path = starter_path("demo-joined", cache_dir=tmp_path)
+    if why == "another disk":
+        monkeypatch.setattr(Path, "hardlink_to", refuse)
+    else:
+        monkeypatch.setattr(os, "access", lambda path, mode: False)
+    path = starter_path("demo-joined", cache_dir=tmp_path / "cache")
     assert path.read_bytes() == WHOLE
-    assert (path.parent / "notes.txt").read_bytes() == b"notes"
+    notes = path.parent / "notes.txt"
+    assert notes.read_bytes() == b"notes"
+    assert not notes.samefile(site / "blazen_demo_a/notes.txt")
+
+
+def test_a_disk_that_fills_up_says_so_and_leaves_nothing(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object, **settings: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(starter, "describe", full)
+        with pytest.raises(DownloadError, match=r"can't assemble.*'demo-joined'.*No space left"):
+            starter_path("demo-joined", cache_dir=tmp_path)
+    assert cached(tmp_path) == []
+    assert starter_path("demo-joined", cache_dir=tmp_path).read_bytes() == WHOLE
 
 
 def test_the_cache_lists_checks_and_removes_it(site: Path, tmp_path: Path) -> None:
@@ -419,13 +459,10 @@ def test_an_error_of_the_callback_leaves_nothing(site: Path, tmp_path: Path) -> 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no kill -9")
 def test_a_killed_assembly_leaves_nothing_half_made(site: Path, tmp_path: Path) -> None:
-    process = child(tmp_path, site, HALF_WAY)
-    assert process.stdout is not None
-    assert process.stdin is not None
-    with process.stdout, process.stdin:
-        assert process.stdout.readline() == "half way\n"
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+    with Child(tmp_path, site, HALF_WAY) as child:
+        assert child.stdout.readline() == "half way\n"
+        os.kill(child.process.pid, signal.SIGKILL)
+        child.process.wait()
     row = starter.TABLE["demo-joined"]
     place = tmp_path / "cache/starter" / f"demo-joined-{starter._key(row)}"
     assert not place.exists()
@@ -451,19 +488,36 @@ WAITING = """
 
 
 def test_two_processes_assemble_it_once(site: Path, tmp_path: Path) -> None:
-    first = child(tmp_path, site, HALF_WAY)
-    assert first.stdout is not None
-    assert first.stdin is not None
-    with first.stdout, first.stdin:
+    with Child(tmp_path, site, HALF_WAY) as first:
         assert first.stdout.readline() == "half way\n"
-        second = child(tmp_path, site, WAITING)
-        assert second.stdout is not None
-        assert second.stdin is not None
-        with second.stdout, second.stdin:
+        with Child(tmp_path, site, WAITING) as second:
             assert second.stdout.readline() == "waiting\n"
             first.stdin.write("\n" * 20)
             first.stdin.flush()
             path = first.stdout.read().replace("half way\n", "").strip()
             assert second.stdout.read().strip() == f"{path} 0"
-            assert (first.wait(), second.wait()) == (0, 0)
+            assert (first.process.wait(), second.process.wait()) == (0, 0)
     assert Path(path).read_bytes() == WHOLE
+
+
+def test_two_threads_assemble_it_once(site: Path, tmp_path: Path) -> None:
+    half_way, waiting = threading.Event(), threading.Event()
+    told: list[Progress] = []
+
+    def stop(progress: Progress) -> None:
+        half_way.set()
+        assert waiting.wait(60)
+
+    def wait() -> bool:
+        waiting.set()
+        return False
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(starter_path, "demo-joined", cache_dir=tmp_path, on_progress=stop)
+        assert half_way.wait(60)
+        second = pool.submit(
+            starter_path, "demo-joined", cache_dir=tmp_path, on_progress=told.append, cancelled=wait
+        )
+        assert first.result() == second.result()
+    assert told == []
+    assert first.result().read_bytes() == WHOLE

