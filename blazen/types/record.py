@@ -81,6 +81,9 @@ class Encodable(Protocol):
         ...
 
 
+_PLAIN: dict[type, str] = {bool: "true or false", int: "a whole number", str: "a text"}
+
+
 def parse_json(text: str | bytes) -> Any:
     """Read a JSON text; a broken one is a `ValidationError`."""
     try:
@@ -140,8 +143,8 @@ def _decode(tp: Any, data: Any, where: str) -> Any:
     if tp is float:
         number = isinstance(data, (int, float)) and not isinstance(data, bool)
         return float(_expect(number, data, where, "a number"))
-    if tp in (bool, int, str):
-        return _expect(type(data) is tp, data, where, f"of type {tp.__name__}")
+    if tp in _PLAIN:
+        return _expect(type(data) is tp, data, where, _PLAIN[tp])
     if tp in (dict, list):
         return _expect(isinstance(data, tp), data, where, f"of type {tp.__name__}")
     _expect(isinstance(data, Mapping), data, where, f"an object ({tp.__name__})")
@@ -172,7 +175,7 @@ def _decode_container(origin: Any, args: tuple[Any, ...], data: Any, where: str)
     if issubclass(origin, Mapping):
         _expect(isinstance(data, Mapping), data, where, "an object")
         return {
-            _decode(args[0], key, where): _decode(args[1], item, f"{where}.{key}")
+            _decode_key(args[0], key, where): _decode(args[1], item, f"{where}.{key}")
             for key, item in data.items()
         }
     _expect(isinstance(data, list), data, where, "a list")
@@ -183,6 +186,12 @@ def _decode_container(origin: Any, args: tuple[Any, ...], data: Any, where: str)
         )
     items = [_decode(args[0], item, f"{where}[{i}]") for i, item in enumerate(data)]
     return tuple(items) if issubclass(origin, tuple) else items
+
+
+def _decode_key(tp: Any, key: Any, where: str) -> Any:
+    if tp is int and isinstance(key, str) and key.lstrip("-").isdecimal():
+        return int(key)  # JSON knows only texts as keys
+    return _decode(tp, key, f"{where}'s key")
 
 
 def _decode_dataclass(tp: Any, data: Mapping[str, Any], where: str) -> Any:
