@@ -62,7 +62,7 @@ def _install(session: nox.Session, *extras: str, groups: tuple[str, ...] = ("tes
 
 
 def _pytest(session: nox.Session, *arguments: str, complete: bool = True) -> None:
-    """Run tests; where the environment is complete, nothing may be skipped for want of a package."""
+    """Run tests; in a complete environment, none may be skipped for want of a package."""
     wanted = {"BLAZEN_REQUIRE_ALL": "1"} if complete else {}
     session.run("pytest", "-q", *arguments, *session.posargs, env=wanted)
 
@@ -86,7 +86,7 @@ def types(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """The documentation; a warning is an error."""
     session.install("--group=docs")
-    session.run("mkdocs", "build", "--strict", "--quiet", "--site-dir", str(ROOT / "site"))
+    session.run("mkdocs", "build", "--strict", "--site-dir", str(ROOT / "site"))
 
 
 @nox.session(python=_oldest_and_newest())

@@ -5,8 +5,9 @@ A test that needs an optional package says so::
     pytestmark = pytest.mark.needs("xllamacpp", "starter:chat")
 
 Each name is an extra of blazen or a starter model. Where one is missing the test is skipped and
-says which; with ``BLAZEN_REQUIRE_ALL=1``, as the complete environments of nox set it, it fails instead.
-The same holds for ``pytest.importorskip`` at the head of a module that imports such a package.
+says which; with ``BLAZEN_REQUIRE_ALL=1``, as the complete environments of nox set it, it fails
+instead. The same holds for ``pytest.importorskip`` at the head of a module that imports such a
+package.
 """
 
 from __future__ import annotations

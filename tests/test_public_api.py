@@ -1,4 +1,4 @@
-"""What ``blazen`` shows: names that agree with each other, are documented, and cost nothing unused."""
+"""What ``blazen`` shows: names that agree with each other, have documentation and cost nothing."""
 
 from __future__ import annotations
 

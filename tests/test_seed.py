@@ -1,7 +1,7 @@
 """The API that the project began with: each of its Python snippets runs, but for ids and devices.
 
-Those whose parts are not built yet are named below with the issue that brings them. When one of them
-begins to run, its test fails until its line here is taken out.
+Those whose parts are not built yet are named below with the issue that brings them. When one of
+them begins to run, its test fails until its line here is taken out.
 """
 
 from __future__ import annotations

@@ -12,14 +12,13 @@ from blazen.errors import (
     ValidationError,
 )
 from blazen.types.audio import Audio
-from blazen.types.chat import ChatMessage, Part, Tool
+from blazen.types.chat import ChatMessage, Part
 from blazen.types.completion import (
     CompletionOptions,
     FinishReason,
     InferenceChunk,
     InferenceTiming,
     InferenceUsage,
-    ToolCallDelta,
 )
 
 _SAMPLING = (
@@ -53,8 +52,8 @@ def write_request(messages: list[ChatMessage], options: CompletionOptions) -> di
     if options.logit_bias:
         request["logit_bias"] = [[token, bias] for token, bias in options.logit_bias.items()]
     if options.tools:
-        request["tools"] = [_write_tool(tool) for tool in options.tools]
-        request["tool_choice"] = _write_choice(options)
+        # The engine lets a model ignore the tools that it was told to use, without a word.
+        raise UnsupportedError("the 'xllamacpp' backend takes no tools yet: leave them out")
     return request
 
 
@@ -77,11 +76,9 @@ def read_chunk(event: dict[str, Any], first_token: float | None) -> InferenceChu
     chunk = InferenceChunk(
         content=delta.get("content"),
         reasoning=delta.get("reasoning_content"),
-        tool_calls=tuple(_read_call(call) for call in delta.get("tool_calls") or ()),
         finish_reason=FinishReason(choice["finish_reason"]) if choice["finish_reason"] else None,
     )
-    carries = chunk.content or chunk.reasoning or chunk.tool_calls or chunk.finish_reason
-    return chunk if carries else None
+    return chunk if chunk.content or chunk.reasoning or chunk.finish_reason else None
 
 
 def _write_message(message: ChatMessage) -> dict[str, Any]:
@@ -111,37 +108,6 @@ def _write_part(part: Part) -> dict[str, Any]:
         return {"type": "text", "text": part}
     what = "audio" if isinstance(part, Audio) else "images"
     raise UnsupportedError(f"the 'xllamacpp' backend takes no {what} in messages yet: leave it out")
-
-
-def _write_tool(tool: Tool) -> dict[str, Any]:
-    return {
-        "type": "function",
-        "function": {
-            "name": tool.name,
-            "description": tool.description,
-            "parameters": tool.parameters or {"type": "object", "properties": {}},
-        },
-    }
-
-
-def _write_choice(options: CompletionOptions) -> str:
-    choice = options.tool_choice
-    if choice in ("auto", "none", "required"):
-        return choice
-    raise UnsupportedError(
-        f"the 'xllamacpp' backend can't be told to call {choice!r}: give it that tool only, "
-        "with tool_choice='required'"
-    )
-
-
-def _read_call(call: dict[str, Any]) -> ToolCallDelta:
-    function = call.get("function") or {}
-    return ToolCallDelta(
-        index=call.get("index", 0),
-        id=call.get("id"),
-        name=function.get("name"),
-        arguments=function.get("arguments") or "",
-    )
 
 
 def _read_timing(timings: dict[str, Any], first_token: float | None) -> InferenceTiming:

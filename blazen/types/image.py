@@ -92,7 +92,7 @@ class Image:
         They are uint8, or floats from 0 to 1.
         """
         np = need("numpy", extra="images", what="making an image from an array")
-        pillow = need("PIL.Image", extra="images", what="making an image from an array")
+        pillow = codec.pillow("making an image from an array")
         pixels = np.asarray(array)
         if pixels.ndim == 2:
             pixels = pixels[:, :, None]
@@ -110,7 +110,7 @@ class Image:
     @classmethod
     def from_pil(cls, image: PILImage) -> Image:
         """Take a Pillow image, which is copied; palettes and print colours become RGB."""
-        pillow = need("PIL.Image", extra="images", what="taking a Pillow image")
+        pillow = codec.pillow("taking a Pillow image")
         if not isinstance(image, pillow.Image):
             raise ValidationError(f"this is no Pillow image: {type(image).__name__}")
         if not image.width or not image.height:
@@ -188,7 +188,7 @@ class Image:
         longest = max(self.size)
         if longest <= max_side:
             return self
-        lanczos = need("PIL.Image", extra="images", what="resizing an image").Resampling.LANCZOS
+        lanczos = codec.pillow("resizing an image").Resampling.LANCZOS
         width, height = (max(1, round(side * max_side / longest)) for side in self.size)
         image = self.to_pil()
         if image.mode == "I;16":

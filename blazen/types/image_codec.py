@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import struct
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,7 @@ WRITTEN = {
 }
 # What PNG stores as it is, so that JSON gives back the same pixels.
 _KEPT_MODES = ("L", "RGB", "RGBA", "I;16")
-# Pillow's readers let these through for files that are damaged.
+# Pillow's readers let these through for files that are damaged; the warning, where warnings raise.
 PILLOW_FAILURES = (
     OSError,
     ValueError,
@@ -45,16 +46,23 @@ PILLOW_FAILURES = (
     LookupError,
     TypeError,
     struct.error,
+    UserWarning,
 )
+
+
+def pillow(what: str, module: str = "Image") -> Any:
+    """Import Pillow, or one of its modules, or say what to install."""
+    need("PIL", extra="images", what=what)
+    return importlib.import_module(f"PIL.{module}")
 
 
 def opened(source: Source, media_type: str) -> PILImage:
     """Give the file's picture with its header read, and its pixels not yet."""
-    pillow = need("PIL.Image", extra="images", what="reading the pixels of an image")
+    pil = pillow("reading the pixels of an image")
     try:
         # Only the format that was seen: others of Pillow's readers start programs.
-        image: PILImage = pillow.open(io.BytesIO(source.read()), formats=[PILLOW_NAMES[media_type]])
-    except (pillow.DecompressionBombError, pillow.DecompressionBombWarning) as error:
+        image: PILImage = pil.open(io.BytesIO(source.read()), formats=[PILLOW_NAMES[media_type]])
+    except (pil.DecompressionBombError, pil.DecompressionBombWarning) as error:
         raise ValidationError(f"{source.name} has too many pixels: {error}") from error
     except KeyError as error:
         raise ValidationError(f"Pillow can't read {media_type}, as {source.name} is") from error
@@ -104,7 +112,7 @@ def to_uint8(np: Any, values: Any, *, what: str) -> Any:
 
 def upright(image: PILImage) -> PILImage:
     """A copy, turned as its EXIF says, in a mode that PNG keeps."""
-    ops = need("PIL.ImageOps", extra="images", what="reading the pixels of an image")
+    ops = pillow("reading the pixels of an image", "ImageOps")
     turned: PILImage = ops.exif_transpose(image)
     if turned.mode.startswith("I") and turned.mode != "I;16":
         # Where 16-bit files are held in 32 bits, or in the other order of bytes.
@@ -129,9 +137,9 @@ def on_white(image: PILImage) -> PILImage:
         return to_grey(image)
     if image.mode == "RGB":
         return image
-    pillow = need("PIL.Image", extra="images", what="writing an image")
+    pil = pillow("writing an image")
     clear = image.convert("RGBA")
-    ground: PILImage = pillow.new("RGBA", clear.size, "white")
+    ground: PILImage = pil.new("RGBA", clear.size, "white")
     ground.alpha_composite(clear)
     return ground.convert("RGB")
 
@@ -139,8 +147,8 @@ def on_white(image: PILImage) -> PILImage:
 def to_grey(image: PILImage) -> PILImage:
     """The upper 8 of 16 bits; Pillow's own conversion clips instead."""
     np = need("numpy", extra="images", what="turning 16 bits into 8")
-    pillow = need("PIL.Image", extra="images", what="turning 16 bits into 8")
-    grey: PILImage = pillow.fromarray((np.array(image) >> 8).astype(np.uint8))
+    pil = pillow("turning 16 bits into 8")
+    grey: PILImage = pil.fromarray((np.array(image) >> 8).astype(np.uint8))
     return grey
 
 

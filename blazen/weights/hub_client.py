@@ -87,6 +87,8 @@ class Remote:
         absent = [f for f in files if not self._pointer(commit, f.name).is_file()]
         self.folder.mkdir(parents=True, exist_ok=True)
         check_space(self.folder, sum(self._left(file) for file in absent), self.repo)
+        if absent:  # listing is open to everybody: only a file's own answer tells what is gated
+            self.look_up(absent[0].name, commit)
         before = total - sum(file.size or 0 for file in absent)
         for file in absent:
 
@@ -135,6 +137,11 @@ class Remote:
         return path
 
     def _link(self, file: HubFile, commit: str, progress: Any) -> Path:
+        import inspect
+
+        # Version 1.0 of the client has no such hook: there a file of this size comes unreported.
+        hooked = "tqdm_class" in inspect.signature(self.client.hf_hub_download).parameters
+        hook = {"tqdm_class": progress} if progress is not None and hooked else {}
         given = self._ask(
             lambda: self.client.hf_hub_download(
                 self.repo,
@@ -145,7 +152,7 @@ class Remote:
                 token=self.token,
                 etag_timeout=self.timeout,
                 library_name="blazen",
-                tqdm_class=progress,
+                **hook,
             ),
             file.name,
             commit,

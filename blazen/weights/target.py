@@ -165,7 +165,8 @@ def url_key(url: str) -> str:
 
 def _hub_like(text: str) -> bool:
     parts = text.split("/")
-    if len(parts) < 2:
+    names = [parts[0], *(part.partition("@")[0] for part in parts[1:2])]
+    if len(parts) < 2 or not all(_SEGMENT.fullmatch(name) for name in names):
         return False
     return len(parts) > 2 or not parts[1].lower().endswith(MODEL_SUFFIXES)
 

@@ -49,6 +49,11 @@ def tolerance(form, channels):
     return 0.1 if channels == 6 else 0.03 if form == "mp3" else 0.01
 
 
+def padding(form, rate):
+    """Seconds by which a header may be off: some count what an MP3 coder put before and after."""
+    return max(0.08, 3 * 576 / rate) if form == "mp3" else 0.08
+
+
 def encoded(samples, rate, codec, container, layout, sample_format="fltp"):
     """A file made by FFmpeg itself, without any code of blazen."""
     out = io.BytesIO()
@@ -100,7 +105,7 @@ class TestIn:
 
         assert audio.sample_rate == rate
         assert audio.channels == channels
-        assert audio.duration == pytest.approx(1.0, abs=0.08)
+        assert audio.duration == pytest.approx(1.0, abs=padding(container, rate))
         samples = audio.samples
         assert samples.dtype == np.float32
         assert samples.shape[1:] == ((channels,) if channels > 1 else ())
@@ -176,7 +181,9 @@ class TestIn:
 
     def test_a_truncated_file_gives_what_there_is(self):
         data = pcm("pcm_s16le", 16000, sine(1.0, 16000))
-        assert len(Audio.from_bytes(data[: len(data) // 2]).samples) == pytest.approx(8000, abs=50)
+        samples = Audio.from_bytes(data[: len(data) // 2]).samples
+        assert len(samples) == pytest.approx(8000, abs=1024)  # FFmpeg's packets; some drop the last
+        assert pitch(samples, 16000) == pytest.approx(440, abs=3)
 
 
 def vorbis():
@@ -304,6 +311,14 @@ class TestConversion:
         native = list(Audio.from_bytes(data).blocks(1.0))
         assert [block.shape for block in native] == [(44100, 2), (44100, 2), (13230, 2)]
 
+    def test_many_threads_hear_the_same(self):
+        from concurrent.futures import ThreadPoolExecutor
+
+        audio = Audio.from_bytes(encoded(sine(2.0, 44100), 44100, "libmp3lame", "mp3", "mono"))
+        with ThreadPoolExecutor(4) as pool:
+            heard = list(pool.map(lambda _: audio.to_samples(), range(8)))
+        assert all(np.array_equal(samples, heard[0]) for samples in heard)
+
     def test_blocks_of_what_is_decoded_already(self):
         audio = Audio.from_samples(sine(1.5, 16000), 16000)
         assert [len(block) for block in audio.blocks(1)] == [16000, 8000]
@@ -363,7 +378,7 @@ class TestOut:
         audio = Audio.from_samples(sine(1.0, rate, 440.0, channels), rate)
         path = audio.save(tmp_path / f"out.{form}")
         back = Audio.from_file(path)
-        assert back.duration == pytest.approx(1.0, abs=0.08)
+        assert back.duration == pytest.approx(1.0, abs=padding(form, rate))
         assert back.channels == (2 if form == "mp3" and channels == 6 else channels)
         assert back.sample_rate == (48000 if form == "ogg" else rate)
         speech = back.to_samples()
@@ -509,6 +524,10 @@ class TestOf:
         remote = Audio.of("HTTPS://example.org/a.mp3")
         assert remote.url == "HTTPS://example.org/a.mp3"
         assert remote.path is None
+        assert Audio.from_url("HTTPS://example.org/a.mp3") == remote
+        assert Audio.from_data_url(audio.to_data_url()) == audio
+        with pytest.raises(ValidationError, match="must be bytes, not str"):
+            Audio.from_bytes("a.wav")
 
     @pytest.mark.parametrize(
         ("value", "words"),

@@ -271,8 +271,12 @@ def test_too_small_a_disk_is_met_before_the_first_byte(hub, args, monkeypatch):
 
 
 def test_the_clients_own_download_is_used_for_what_only_it_may_fetch(hub, args, monkeypatch):
+    import inspect
+
     import huggingface_hub.constants
 
+    if "tqdm_class" not in inspect.signature(huggingface_hub.hf_hub_download).parameters:
+        pytest.skip("this version of the client reports no progress of one file")
     monkeypatch.setattr(huggingface_hub.constants, "MAX_HTTP_DOWNLOAD_SIZE", 100)
     monkeypatch.setattr("huggingface_hub.file_download.http_get", _small_get(monkeypatch))
     blobs = args["cache_dir"] / "hub" / "models--org--tiny" / "blobs"

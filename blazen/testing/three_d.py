@@ -1,0 +1,98 @@
+"""What holds for a model that makes meshes of images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from blazen.protocols.three_d import ThreeD
+from blazen.testing.local import LocalSuite
+from blazen.testing.running import on_loop
+from blazen.types.image import Image
+from blazen.types.mesh import Mesh
+
+BAD_IMAGES: dict[str, Any] = {
+    "nothing": None,
+    "a number": 42,
+    "no bytes": b"",
+    "a list": [1, 2, 3],
+    "a missing file": Path("there-is-no-such-file.png"),
+    "a directory": Path(),
+    "bytes that are no image": b"These bytes are no image. " * 50,
+}
+BAD_OPTIONS: dict[str, Any] = {
+    "an unknown option": {"resolutoin": 32},
+    "no options at all": 42,
+    "no resolution": {"resolution": 0},
+    "a negative resolution": {"resolution": -32},
+    "a resolution that is text": {"resolution": "fine"},
+    "a ratio above 1": {"foreground_ratio": 2},
+}
+
+
+class ThreeDSuite(LocalSuite):
+    """What a 3D model must do, whatever its engine."""
+
+    protocol = ThreeD
+    resolution = 32
+    long_resolution = 64
+    """The resolution of a mesh whose making is cancelled."""
+
+    def picture(self, number: int) -> Image:
+        """Give a picture of something: here, a bright square on black, of different colours."""
+        import numpy
+
+        pixels = numpy.zeros((64, 64, 3), "uint8")
+        pixels[16:48, 16:48] = (255, number * 37 % 256, number * 91 % 256)
+        return Image.from_array(pixels)
+
+    def questions(self, count: int) -> list[Any]:
+        """Give different pictures, with options."""
+        options = {"resolution": self.resolution}
+        return [(self.picture(number), options) for number in range(1, count + 1)]
+
+    def long_question(self) -> Any:
+        """Give a picture, with a finer resolution."""
+        return self.picture(0), {"resolution": self.long_resolution}
+
+    async def ask(self, model: Any, question: Any) -> Mesh:
+        """Make a mesh."""
+        answer: Mesh = await model.image_to_mesh(*question)
+        return answer
+
+    @on_loop
+    async def test_a_mesh_can_be_seen(self, model: Any, tmp_path: Path) -> None:
+        """It has a size in every direction, faces that are none too thin, and can be saved."""
+        picture, options = self.questions(1)[0]
+        mesh = await model.image_to_mesh(picture, options)
+        low, high = mesh.bounds
+        assert all(a < b for a, b in zip(low, high, strict=True)), f"it is flat: {mesh.bounds}"
+        corners = mesh.faces
+        assert (corners[:, 0] != corners[:, 1]).all(), "some faces have two corners in one"
+        for name in ("mesh.glb", "mesh.obj", "mesh.ply"):
+            again = Mesh.from_file(mesh.save(tmp_path / name))
+            assert len(again.faces) == len(mesh.faces)
+
+    @on_loop
+    async def test_images_are_taken_in_every_form(self, model: Any, tmp_path: Path) -> None:
+        """A file, its bytes, pixels and an `Image` give the same mesh."""
+        picture, options = self.questions(1)[0]
+        path = picture.save(tmp_path / "picture.png")
+        expected = await model.image_to_mesh(Image.from_file(path), options)
+        for form in (path, str(path), path.read_bytes()):
+            self.check_same(await model.image_to_mesh(form, options), expected)
+
+    @pytest.mark.parametrize("what", BAD_IMAGES)
+    @on_loop
+    async def test_bad_images_are_refused(self, model: Any, what: str) -> None:
+        """What is no image is a `ValidationError`."""
+        await self.check_refused(lambda: model.image_to_mesh(BAD_IMAGES[what]))
+
+    @pytest.mark.parametrize("what", BAD_OPTIONS)
+    @on_loop
+    async def test_bad_options_are_refused(self, model: Any, what: str) -> None:
+        """What can't be options is a `ValidationError`."""
+        picture = self.picture(1)
+        await self.check_refused(lambda: model.image_to_mesh(picture, BAD_OPTIONS[what]))
