@@ -80,6 +80,7 @@ if TYPE_CHECKING:
     from blazen.types.transcription import TranscriptionRequest as TranscriptionRequest
     from blazen.types.transcription import TranscriptionResponse as TranscriptionResponse
     from blazen.types.transcription import TranscriptionStream as TranscriptionStream
+    from blazen.weights.pull import pull as pull
 
 _HOMES = {
     "blazen.bridge": (
@@ -167,6 +168,7 @@ _HOMES = {
         "TranscriptionResponse",
         "TranscriptionStream",
     ),
+    "blazen.weights.pull": ("pull",),
 }
 
 # Other names of the same classes: those that the first documentation gave to one engine's answers.

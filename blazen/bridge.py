@@ -330,6 +330,17 @@ async def wait(future: Future[T]) -> T:
     return future.result()
 
 
+def on_loop(listener: Callable[[T], object]) -> Callable[[T], None]:
+    """Have a listener called on the running loop, whichever thread calls."""
+    loop = asyncio.get_running_loop()
+
+    def tell(value: T) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: no one listens any more
+            loop.call_soon_threadsafe(listener, value)
+
+    return tell
+
+
 class StreamReader(Generic[T]):
     """Reads from asyncio what a `StreamJob` emits. Dropping it stops the job."""
 

@@ -7,7 +7,6 @@ plain blocking code; `LocalBackend` brings the lifecycle and the way across to a
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import logging
 import threading
@@ -244,7 +243,7 @@ class _Loading(Generic[E]):
         """Wait for it with the others; the first one starts it, and misses none of its progress."""
         self.waiters += 1
         if on_progress is not None:
-            self._listeners.append(_on_loop(on_progress))
+            self._listeners.append(bridge.on_loop(on_progress))
         if self._job is None:
             self._job = self.thread.open(self._work)
 
@@ -263,14 +262,3 @@ class _Loading(Generic[E]):
     def _report(self, progress: Progress) -> None:
         for listener in self._listeners:
             listener(progress)
-
-
-def _on_loop(listener: OnProgress) -> OnProgress:
-    """Have a listener called on the loop that it was given on, whichever thread reports."""
-    loop = asyncio.get_running_loop()
-
-    def tell(progress: Progress) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: no one listens any more
-            loop.call_soon_threadsafe(listener, progress)
-
-    return tell

@@ -116,8 +116,9 @@ def place(tmp_path, checkout) -> Place:
 def test_plain_install_from_the_checkout(place, tool):
     getattr(place, tool)(".")
     place.check()
-    core = {"blazen", "filelock", "platformdirs", "psutil", "typing-extensions"}
-    assert place.installed().keys() - {"pip", "setuptools"} == core
+    every = {"blazen", "filelock", "platformdirs", "psutil", "typing-extensions"}
+    newest = every - {"typing-extensions"}  # which only an older Python needs
+    assert place.installed().keys() - {"pip", "setuptools"} in (every, newest)
     assert place.run("import blazen; print(blazen.__file__)").startswith(str(place.folder))
 
 

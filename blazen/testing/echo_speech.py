@@ -1,4 +1,4 @@
-"""Echo backends for sound: a voice that writes text into samples, and an ear that reads it there."""
+"""Echo backends for sound: a voice that writes text into samples, an ear that reads it there."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from blazen.types.transcription import (
 SAMPLE_RATE = 16_000
 VOICES = ("echo", "whisper")
 
-# A byte is a square wave of this many samples, as loud as the byte is large. 16-bit files keep that.
+# A byte is a square wave of this many samples, as loud as the byte is large: 16 bits hold that.
 _BLOCK = 160
 _LEVELS = 512
 
@@ -48,7 +48,7 @@ class EchoTTS(EchoBackend, TTS):
 
 
 class EchoTranscription(EchoBackend, Transcription):
-    """An ear for the voice of `EchoTTS`; any other sound is gibberish to it, and silence nothing."""
+    """An ear for the voice of `EchoTTS`; other sound is gibberish to it, and silence nothing."""
 
     def transcribe_stream(self, request: TranscriptionRequest | Any) -> TranscriptionStream:
         """Read the text out of the sound, a segment a word."""

@@ -201,8 +201,7 @@ class LocalSuite(Suite):
         threads = _threads("blazen:")
         try:
             model = broken_model(path)
-        except BlazenError as refusal:
-            assert isinstance(refusal, errors), f"the wrong error: {refusal!r}"
+        except errors:
             return
         for request in (model.load, lambda: self.ask(model, self.questions(1)[0]), model.load):
             with pytest.raises(BlazenError) as refusal_at_load:

@@ -130,7 +130,7 @@ class ModelSuite(StreamSuite, LocalSuite):
         answer = await model.complete(self.prompt, self.options(3))
         assert answer.usage.completion_tokens <= 3
         longer = await self.ask(model, self.long_question())
-        if longer.usage.completion_tokens > 3:
+        if longer.usage is not None and longer.usage.completion_tokens > 3:
             assert answer.finish_reason is FinishReason.Length
 
     @on_loop

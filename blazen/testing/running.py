@@ -89,6 +89,7 @@ class Ticks:
         self.answered = 0
         """How often the loop gave a sign of life."""
         self._loop = asyncio.get_running_loop()
+        self._beat = asyncio.Event()
         self._asked = 0
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._tick, name="ticks", daemon=True)
@@ -110,7 +111,8 @@ class Ticks:
         """Wait for some ticks."""
         until = self.count + ticks
         while self.count < until:
-            await asyncio.sleep(TICK_SECONDS)
+            self._beat.clear()
+            await self._beat.wait()
 
     async def during(self, work: Awaitable[Any]) -> int:
         """Count the ticks while something is awaited."""
@@ -127,6 +129,7 @@ class Ticks:
 
     def _answer(self) -> None:
         self.answered += 1
+        self._beat.set()
 
 
 async def cancelled(task: asyncio.Task[Any]) -> None:

@@ -65,7 +65,9 @@ class StreamSuite(Suite):
             check_json(piece)
             check_repr(piece)
 
-    @pytest.mark.parametrize("way", ["await it", "enter it", "read it at once", "await, then enter"])
+    @pytest.mark.parametrize(
+        "way", ["await it", "enter it", "read it at once", "await, then enter"]
+    )
     @on_loop
     async def test_a_stream_begins_in_any_way(self, model: Any, way: str) -> None:
         """It can be awaited, entered, or read at once."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -62,9 +62,7 @@ class Suite:
         """Fail where a request is not refused, with the right error and a message."""
         try:
             with pytest.raises(error) as refusal:
-                answer = request()
-                if isinstance(answer, Awaitable):
-                    await answer
+                await _to_the_end(request)
         except Exception as other:
             raise AssertionError(
                 f"{error.__name__} was expected, not {type(other).__name__}: {other}"
@@ -72,7 +70,7 @@ class Suite:
         assert str(refusal.value).strip(), "the error says nothing"
 
     async def check_answers_or_blazen_error(self, model: Any, question: Any) -> None:
-        """Fail where an odd request brings another error than a `BlazenError`, or harms the next."""
+        """Fail where an odd request brings another error than a `BlazenError`, or does harm."""
         try:
             await self.ask(model, question)
         except BlazenError:
@@ -227,6 +225,15 @@ class _Awaited:
         return call
 
 
+async def _to_the_end(request: Callable[[], Any]) -> None:
+    answer = request()
+    if isinstance(answer, AsyncIterable):
+        async for _ in answer:
+            pass
+    elif isinstance(answer, Awaitable):
+        await answer
+
+
 def check_json(value: Any) -> None:
     """Fail where a value does not come back from JSON as it was."""
     text = json.dumps(value.to_dict())
@@ -239,4 +246,5 @@ def check_repr(value: Any) -> None:
     text = repr(value)
     assert type(value).__name__ in text, f"the repr does not name the type: {text:.200}"
     assert " object at 0x" not in text, f"the repr is Python's own: {text:.200}"
-    assert "\\x" not in text and len(text) < 10_000, f"the repr dumps its data: {text:.200}"
+    assert "\\x" not in text, f"the repr dumps bytes: {text:.200}"
+    assert len(text) < 10_000, f"the repr dumps all that it holds: {text:.200}"

@@ -94,7 +94,7 @@ class TTSSuite(StreamSuite, LocalSuite):
 
     def check_partial(self, partial: Audio, whole: Audio) -> None:
         """What was spoken until then is kept."""
-        assert 0 < partial.duration
+        assert partial.duration > 0
         if self.repeatable:
             count = partial.frames
             assert (partial.samples == whole.samples[:count]).all()

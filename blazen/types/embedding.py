@@ -103,7 +103,7 @@ class Vectors(Sequence[Row]):
 
     def tolist(self) -> list[list[float]]:
         """Give lists of Python numbers."""
-        return [row.tolist() for row in self]
+        return [list(row) for row in self]
 
     def to_dict(self) -> dict[str, Any]:
         """Give the floats as base64 of little-endian bytes."""

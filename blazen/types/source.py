@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from blazen.errors import DownloadError, ValidationError
+from blazen.offline import is_offline
 
 URL_LIMIT = 64 * 1024 * 1024
 URL_TIMEOUT = 30.0
@@ -248,8 +249,8 @@ def write_file(path: str | os.PathLike[str], write: Callable[[BinaryIO], object]
 
 def fetch(url: str, *, limit: int = URL_LIMIT, timeout: float = URL_TIMEOUT) -> bytes:
     """Get the bytes behind an http or https URL, refusing more than `limit`."""
-    if os.environ.get("BLAZEN_OFFLINE", "").strip().lower() in {"1", "true", "yes", "on"}:
-        raise DownloadError(f"{url!r} was not fetched: BLAZEN_OFFLINE is set")
+    if is_offline():
+        raise DownloadError(f"{url!r} was not fetched: BLAZEN_OFFLINE or HF_HUB_OFFLINE is set")
     import http.client
     import urllib.error
     import urllib.request

@@ -7,24 +7,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from blazen.errors import DownloadError, ValidationError
+from blazen.offline import is_offline
 from blazen.types.progress import OnProgress
 from blazen.weights.bar import reporting
 from blazen.weights.cache import arrive, hash_file, read_receipt, write_receipt
 from blazen.weights.target import Target, public_url
 from blazen.weights.transfer import Checksum, Transfer
-
-_TRUE = ("1", "on", "yes", "true")
-
-
-def is_offline(flag: bool | None = None) -> bool:
-    """Say whether the network must be left alone.
-
-    The argument goes first, then ``BLAZEN_OFFLINE=1``, then ``HF_HUB_OFFLINE=1``.
-    """
-    if flag is not None:
-        return flag
-    names = ("BLAZEN_OFFLINE", "HF_HUB_OFFLINE")
-    return any(os.environ.get(name, "").lower() in _TRUE for name in names)
 
 
 def download(

@@ -71,6 +71,7 @@ def estimate_memory(
     kv_type: str | tuple[str, str] = "f16",
     batch: int = 512,
     sequences: int = 1,
+    outputs: int | None = None,
     flash_attention: bool = True,
     swa_full: bool = False,
 ) -> MemoryEstimate:
@@ -83,10 +84,14 @@ def estimate_memory(
         kv_type: The type of the KV cache, or of its keys and its values.
         batch: How many tokens are computed at once (llama.cpp's ``n_ubatch``).
         sequences: How many conversations are held at once.
+        outputs: For how many tokens of a batch the logits are kept: one for each sequence if left
+            out, as llama.cpp's server does; some callers of the library keep the whole batch's.
         flash_attention: Whether attention scores are never written out.
         swa_full: Whether layers with a sliding window keep the whole context all the same.
     """
-    model = _Model(gguf, context_length, kv_type, batch, sequences, flash_attention, swa_full)
+    model = _Model(
+        gguf, context_length, kv_type, batch, sequences, outputs, flash_attention, swa_full
+    )
     check_range("gpu_layers", gpu_layers, at_least=-1, integer=True)
     layers = model.layers if gpu_layers < 0 else min(gpu_layers, model.layers)
     return model.estimate(layers)
@@ -100,12 +105,15 @@ def layers_that_fit(
     kv_type: str | tuple[str, str] = "f16",
     batch: int = 512,
     sequences: int = 1,
+    outputs: int | None = None,
     flash_attention: bool = True,
     swa_full: bool = False,
 ) -> int:
     """Give the largest ``gpu_layers`` whose estimate stays within so many bytes of VRAM."""
     check_range("vram_bytes", vram_bytes, at_least=0)
-    model = _Model(gguf, context_length, kv_type, batch, sequences, flash_attention, swa_full)
+    model = _Model(
+        gguf, context_length, kv_type, batch, sequences, outputs, flash_attention, swa_full
+    )
     for layers in range(model.layers, 0, -1):
         if model.estimate(layers).vram.total <= vram_bytes:
             return layers
@@ -122,12 +130,14 @@ class _Model:
         kv_type: str | tuple[str, str],
         batch: int,
         sequences: int,
+        outputs: int | None,
         flash_attention: bool,
         swa_full: bool,
     ) -> None:
         check_range("context_length", context_length, at_least=1, integer=True)
         check_range("batch", batch, at_least=1, integer=True)
         check_range("sequences", sequences, at_least=1, integer=True)
+        check_range("outputs", outputs, at_least=0, integer=True)
         types = (kv_type, kv_type) if isinstance(kv_type, str) else tuple(kv_type)
         for kind in types:
             check_choice("kv_type", kind, KV_TYPES)
@@ -145,7 +155,8 @@ class _Model:
             self.context, sequences, self.batch, (types[0], types[1]), swa_full, flash_attention
         )
         self.caches = layer_caches(gguf, shape)
-        self.cells = shape.cells(None)
+        self.outputs = min(sequences if outputs is None else outputs, self.batch)
+        self.seen = shape.seen(gguf)
         self.blocks = len(self.caches)
         self.layers = self.blocks + 1
         self._sort_weights(gguf.tensors)
@@ -193,41 +204,42 @@ class _Model:
     def _compute(self, first: int, output_on_gpu: bool) -> tuple[int, int]:
         """Give the buffers for one batch in RAM and in VRAM.
 
-        Buffers are used again from layer to layer, so the widest step counts: the logits of a
-        batch, one attention or one feed-forward.
+        Buffers are used again from layer to layer, so the widest step counts: the logits, one
+        attention or one feed-forward. How many rows each holds was read off llama.cpp's log.
         """
         width = self.gguf.embedding_length or 0
         if not self.blocks or not width:
             return 0, 0
         vocabulary = 0 if self.gguf.architecture in ENCODERS else self.gguf.vocab_size
-        logits = self.batch * (vocabulary + 2 * width) * _FLOAT
-        layer = max(self._attention(width), self._feed_forward(width))
+        logits = self.outputs * (vocabulary + 2 * width) * _FLOAT
+        layer = self._masks() + max(self._attention(width), self._feed_forward(width))
         results = vocabulary * self.sequences * _FLOAT
         if not output_on_gpu:
             return max(logits, layer) + results, 0
-        inputs = self.batch * width * _FLOAT + self._mask()
+        inputs = self.batch * width * _FLOAT + self._masks()
         on_ram = layer if first > 0 else 0
         on_gpu = max(logits, layer if first < self.blocks else 0)
         # A batch of a prompt is computed on the GPU even for layers in RAM: their weights visit it.
         visiting = max(self.largest[:first], default=0)
         return max(inputs, on_ram) + results, on_gpu + visiting
 
-    def _attention(self, width: int) -> int:
+    def _masks(self) -> int:
+        """Give the bytes of what says which token may see which, once for each kind of layer."""
         if not any(self.caches):
-            return self.batch * 4 * width * _FLOAT
+            return 0
+        return sum(self.seen) * self.batch * (2 if self.flash else _FLOAT)
+
+    def _attention(self, width: int) -> int:
         heads = max(each_layer(self.gguf, "attention.head_count", 0))
         kv_heads = max(each_layer(self.gguf, "attention.head_count_kv", heads))
         head = self.gguf.whole("attention.key_length") or (width // heads if heads else 0)
         rows = 3 * width + 2 * heads * head + 2 * kv_heads * head
-        scores = 0 if self.flash else heads * self.cells * self.batch * _FLOAT
-        return scores + self._mask() + self.batch * rows * _FLOAT
-
-    def _mask(self) -> int:
-        return self.cells * self.batch * (2 if self.flash else _FLOAT)
+        scores = 0 if self.flash else heads * max(self.seen)
+        return self.batch * (rows + scores) * _FLOAT
 
     def _feed_forward(self, width: int) -> int:
         dense = max(each_layer(self.gguf, "feed_forward_length", 0), default=0)
         expert = max(each_layer(self.gguf, "expert_feed_forward_length", 0), default=0)
         used = max(each_layer(self.gguf, "expert_used_count", 0), default=0)
-        experts = used * (2 * (expert or dense) + width) if self.gguf.expert_count else 0
-        return self.batch * (max(2 * dense, experts) + 2 * width) * _FLOAT
+        experts = used * (3 * (expert or dense) + width) if self.gguf.expert_count else 0
+        return self.batch * (max(3 * dense, experts) + 5 * width) * _FLOAT

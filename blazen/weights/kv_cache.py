@@ -73,11 +73,15 @@ class CacheShape:
     flash_attention: bool
 
     def cells(self, window: int | None) -> int:
-        """Count the tokens that a layer keeps, for all sequences."""
+        """Count the tokens that a layer keeps of one sequence."""
         each = pad(pad(self.context) // self.sequences)
         if window is not None and not self.swa_full:
             each = min(each, pad(window + self.batch))
-        return each * self.sequences
+        return each
+
+    def seen(self, gguf: GgufFile) -> list[int]:
+        """Count the tokens that can be seen, once for each kind of attention layer."""
+        return [self.cells(window) for window in set(_windows(gguf))]
 
 
 def layer_count(gguf: GgufFile) -> int:
@@ -104,7 +108,7 @@ def layer_caches(gguf: GgufFile, shape: CacheShape) -> list[int]:
         keys, values = rows[i] if i in with_keys else (0, 0)
         if values and not shape.flash_attention:
             values = widest_value  # without flash attention llama.cpp makes all layers alike
-        cells = shape.cells(windows[i])
+        cells = shape.cells(windows[i]) * shape.sequences
         kept = row_bytes(shape.types[0], keys * cells) + row_bytes(shape.types[1], values * cells)
         out.append(kept + (state if i in recurrent else 0))
     return out

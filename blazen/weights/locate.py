@@ -13,7 +13,6 @@ from blazen.errors import DownloadError, ModelNotFoundError, ValidationError
 from blazen.types.progress import OnProgress
 from blazen.weights.cache import cache_root, hash_file
 from blazen.weights.download import fetch
-from blazen.weights.download import is_offline as is_offline
 from blazen.weights.target import Target, check_hub_file, public_url, url_key
 from blazen.weights.transfer import Checksum
 
