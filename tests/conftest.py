@@ -4,10 +4,10 @@ A test that needs an optional package says so::
 
     pytestmark = pytest.mark.needs("xllamacpp", "starter:chat")
 
-Each name is an extra of blazen or a starter model. Where one is missing the test is skipped and
-says which; with ``BLAZEN_REQUIRE_ALL=1``, as the complete environments of nox set it, it fails
-instead. The same holds for ``pytest.importorskip`` at the head of a module that imports such a
-package.
+Each name is an extra of blazen or a starter model; without a name, all extras are meant. Where one
+is missing the test is skipped and says which; with ``BLAZEN_REQUIRE_ALL=1``, as the complete
+environments of nox set it, it fails instead. The same holds for ``pytest.importorskip`` at the head
+of a module that imports such a package.
 """
 
 from __future__ import annotations
@@ -61,13 +61,14 @@ def _is_there(requirement: Requirement) -> bool:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
-        "markers", "needs(*names): extras and starter models that the test cannot do without"
+        "markers",
+        "needs(*names): the extras and starter models that the test must have; none named: all",
     )
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for mark in item.iter_markers("needs"):
-        for name in mark.args:
+        for name in mark.args or EXTRAS:
             absent = missing(name)
             if absent:
                 reason = f"needs {name}: {', '.join(absent)} is not installed"

@@ -35,18 +35,14 @@ def fences(text: str) -> list[Fence]:
 
 
 def _pages() -> list[object]:
-    """Each page that shows Python, with what its first lines say that it needs."""
-    out = []
-    for page in PAGES:
-        text = page.read_text("utf-8")
-        if any(fence.language == "python" for fence in fences(text)):
-            said = re.search(r"<!-- needs: (.+?) -->", text)
-            names = [name.strip() for name in said[1].split(",")] if said else []
-            mark = pytest.mark.needs(*names)
-            out.append(pytest.param(page, marks=mark, id=str(page.relative_to(ROOT))))
-    return out
+    return [
+        pytest.param(page, id=str(page.relative_to(ROOT)))
+        for page in PAGES
+        if any(fence.language == "python" for fence in fences(page.read_text("utf-8")))
+    ]
 
 
+@pytest.mark.needs
 @pytest.mark.parametrize("page", _pages())
 def test_python_of_a_page_runs_in_its_order(page, snippets, tmp_path):
     written = []

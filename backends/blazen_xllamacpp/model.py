@@ -20,6 +20,7 @@ from blazen.protocols.model import Model
 from blazen.types.chat import Messages, as_messages
 from blazen.types.completion import (
     CompletionOptions,
+    FinishReason,
     InferenceChunk,
     InferenceChunkStream,
 )
@@ -118,25 +119,39 @@ class XllamaCppModel(LocalBackend[Engine], Model):
 def _generate(
     engine: Engine, job: StreamJob[InferenceChunk], request: dict[str, Any], asked: float
 ) -> None:
-    failure: Exception | None = None
-    first: float | None = None
+    answer = _Answer(job, asked)
+    engine.server.handle_chat_completions(request, answer.on_event)
+    if answer.failure is not None:
+        raise answer.failure
 
-    def on_event(event: dict[str, Any]) -> bool:
-        nonlocal failure, first
+
+class _Answer:
+    """What the engine calls back while it answers: ``True`` tells it to stop."""
+
+    def __init__(self, job: StreamJob[InferenceChunk], asked: float) -> None:
+        self.failure: Exception | None = None
+        self._job = job
+        self._asked = asked
+        self._first_token: float | None = None
+        self._finish_reason: FinishReason | None = None
+
+    def on_event(self, event: dict[str, Any]) -> bool:
         try:
-            chunk = read_chunk(event, first)
-        except Exception as error:  # noqa: BLE001 - it can't cross the engine: it is raised below
-            failure = error
+            chunk = read_chunk(event, self._first_token)
+        except Exception as error:  # noqa: BLE001 - it can't cross the engine; it is raised after
+            self.failure = error
             return True
         if chunk is None:
-            return job.cancelled
-        if first is None:
-            first = time.monotonic() - asked
-        return not job.emit(chunk)
-
-    engine.server.handle_chat_completions(request, on_event)
-    if failure is not None:
-        raise failure
+            return self._job.cancelled
+        if self._first_token is None:
+            self._first_token = time.monotonic() - self._asked
+        if chunk.usage is not None:
+            chunk.finish_reason = self._finish_reason
+        elif chunk.finish_reason is not None:
+            # The engine tells the end and the usage apart; both are for the last chunk.
+            self._finish_reason = chunk.finish_reason
+            return self._job.cancelled
+        return not self._job.emit(chunk)
 
 
 def _close_doors(params: xllamacpp.CommonParams, folder: Path) -> None:

@@ -28,14 +28,13 @@ def cosine(a, b):
 class TestFastEmbed(EmbeddingSuite):
     """The shipped suite, whole."""
 
-    @pytest.fixture(scope="class")
-    def model(self):
-        model = build()
-        yield model
-        blazen.blocking(model).unload()
+    @pytest.fixture
+    def model(self, loaded):
+        return loaded
 
-    def broken(self, path):
-        return build(path)
+    @pytest.fixture
+    def broken_model(self):
+        return build
 
 
 @pytest.fixture(scope="module")

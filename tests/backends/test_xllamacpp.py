@@ -40,15 +40,15 @@ class TestXllamaCpp(ModelSuite):
     """The shipped suite, whole."""
 
     max_tokens = 12
+    too_long_prompt = "word " * 3000
 
-    @pytest.fixture(scope="class")
-    def model(self):
-        model = build()
-        yield model
-        blazen.blocking(model).unload()
+    @pytest.fixture
+    def model(self, loaded):
+        return loaded
 
-    def broken(self, path):
-        return build(path)
+    @pytest.fixture
+    def broken_model(self):
+        return build
 
 
 @pytest.fixture(scope="module")

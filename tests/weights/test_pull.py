@@ -38,7 +38,7 @@ async def test_a_url_is_fetched_once_and_tells_its_progress(tmp_path, monkeypatc
         for _ in range(2):
             path = await blazen.pull(url, cache_dir=tmp_path, sha256=HASH, on_progress=listen)
             assert path.read_bytes() == DATA
-        assert len(server.gets) == 1
+        assert len(server.gets()) == 1
     await asyncio.sleep(0)
     assert told[-1] == (len(DATA), True)
 
