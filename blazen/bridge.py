@@ -263,8 +263,9 @@ class _State(Generic[E]):
     def stop(self) -> None:
         # Runs in finalizers too: a simple queue may be put to there, a lock may not be taken.
         self.stopped = True
+        never_opened = self._threads == 0  # asked first: told to stop, the last one ends at once
         self._queue.put(None)
-        if self._threads == 0:
+        if never_opened:
             self.closed.set_result(None)
 
     def _serve(self) -> None:

@@ -11,6 +11,7 @@ import sys
 import textwrap
 import threading
 import weakref
+from queue import SimpleQueue
 
 import pytest
 
@@ -521,3 +522,26 @@ def _python(code: str, *flags: str) -> str:
     assert done.stderr == ""
     assert done.returncode == 0
     return done.stdout.strip()
+
+
+async def test_a_thread_that_ends_while_it_is_stopped_is_closed_once():
+    class EndsAtOnce:
+        """A queue whose reader has ended by the time that it was told to."""
+
+        def __init__(self) -> None:
+            self._queue: SimpleQueue = SimpleQueue()
+            self.get = self._queue.get
+
+        def put(self, job) -> None:
+            self._queue.put(job)
+            if job is None and threading.current_thread() is threading.main_thread():
+                for left in threading.enumerate():
+                    if left.name.startswith("blazen:quick"):
+                        left.join(WAIT)
+
+    thread = EngineThread("quick", close=lambda engine: engine.closed.set())
+    thread._state._queue = EndsAtOnce()
+    await bridge.outcome(thread.open(lambda job: Engine()))
+    closed = thread.stop()
+    assert closed.done()
+    assert closed.result() is None

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import importlib
 import threading
 import time
+from typing import ClassVar
 
 import pytest
 
@@ -29,6 +32,11 @@ from blazen.types.speech import SpeechStream
 from blazen.types.transcription import TranscriptionChunk, TranscriptionStream
 
 pytest_plugins = ["pytester"]
+
+# What is first imported by an inner run is forgotten with it, and NumPy can't be imported twice.
+for module in ("numpy", "av", "PIL.Image"):
+    with contextlib.suppress(ModuleNotFoundError):
+        importlib.import_module(module)
 
 PACE = 0.002
 SUITE = """
@@ -60,7 +68,7 @@ def failures(pytester):
             def make(self):
                 return make
 
-        pytester.makepyfile(SUITE.format(suite=suite, settings=settings))
+        pytester.makepyfile(test_it=SUITE.format(suite=suite, settings=settings))
         # Without the plugin of this repository's own tests: the suites need none.
         args = ["-q", "-p", "no:asyncio", "-p", "no:cacheprovider", "-k", only]
         passed, _, failed = pytester.inline_run(*args, plugins=[Maker()]).listoutcomes()
@@ -98,7 +106,7 @@ def _checked(messages, options):
 
 
 def test_an_engine_that_does_not_hear_the_cancelling(failures):
-    assert failures(echo(Deaf)) == {
+    assert failures(echo(Deaf), only="leaving or cancelled or whole_answer") == {
         "test_leaving_a_stream_stops_the_engine",
         "test_a_cancelled_request_frees_the_model",
     }
@@ -140,7 +148,7 @@ class SaysItOtherwise(EchoModel):
 
 def test_a_stream_that_differs_from_the_whole(failures):
     found = failures(echo(SaysItOtherwise), only="stream")
-    assert STREAM_TESTS <= found
+    assert found >= STREAM_TESTS
     assert "test_leaving_a_stream_stops_the_engine" not in found
 
 
@@ -152,7 +160,7 @@ class MixesUp(EchoModel):
 
 
 def test_answers_that_go_to_another(failures):
-    assert failures(echo(MixesUp)) == {"test_concurrent_requests_each_get_their_own_answer"}
+    assert failures(echo(MixesUp), only="concurrent or repeatable or begins") == {"test_concurrent_requests_each_get_their_own_answer"}
 
 
 class RaisesRaw(EchoModel):
@@ -187,7 +195,7 @@ def test_options_that_are_dropped_in_silence(failures):
 
 
 class KeepsMemory(EchoModel):
-    kept = []
+    kept: ClassVar[list] = []
 
     @staticmethod
     def _close(engine):

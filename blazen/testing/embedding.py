@@ -85,11 +85,13 @@ class EmbeddingSuite(LocalSuite):
     @on_loop
     async def test_order_and_company_do_not_matter(self, model: Any) -> None:
         """A text has the same vector wherever it stands and whatever stands beside it."""
-        texts = [*self.long_question(), "short", self.texts[1] * 5]
+        texts = ["short", self.texts[1] * 5, *self.long_question()]
         forth = (await model.embed(texts)).embeddings
         back = (await model.embed(texts[::-1])).embeddings
+        alone = [(await model.embed(text)).embeddings[0] for text in texts[:3]]
         for place, text in enumerate(texts):
-            likeness = cosine(forth[place], back[len(texts) - 1 - place])
+            others = [back[len(texts) - 1 - place], *alone[place : place + 1]]
+            likeness = min(cosine(forth[place], other) for other in others)
             assert likeness >= 1 - self.tolerance, f"{text!r:.60} has two vectors: {likeness}"
 
     @on_loop

@@ -25,7 +25,7 @@ from blazen.weights.cache import (
     read_receipt,
     receipt_path,
 )
-from blazen.weights.snapshots import commit_of, names_in, read_listing, repo_folder
+from blazen.weights.hub.snapshots import commit_of, names_in, read_listing, repo_folder
 from blazen.weights.target import Target, url_key
 
 

@@ -13,8 +13,8 @@ from blazen.errors import DownloadError, ModelNotFoundError, ValidationError
 from blazen.types.progress import OnProgress
 from blazen.weights.cache import cache_root, hash_file
 from blazen.weights.download import fetch
+from blazen.weights.download.transfer import Checksum
 from blazen.weights.target import Target, check_hub_file, public_url, url_key
-from blazen.weights.transfer import Checksum
 
 _SPLIT = re.compile(r"-(\d{5})-of-(\d{5})(?=\.gguf$)", re.IGNORECASE)
 

@@ -17,9 +17,8 @@ import pytest
 from blazen.errors import DownloadError, ModelNotFoundError, ValidationError
 from blazen.offline import is_offline
 from blazen.types.progress import Progress
-from blazen.weights import bar, web
 from blazen.weights.cache import partial_path, read_receipt
-from blazen.weights.download import download, fetch
+from blazen.weights.download import bar, download, fetch, web
 from tests.weights.servers import Answer, Files, serving
 
 DATA = hashlib.sha256(b"seed").digest() * 40_000  # 1.28 MB: several blocks

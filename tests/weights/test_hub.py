@@ -10,11 +10,11 @@ import pytest
 
 from blazen.errors import DownloadError, MissingExtraError, ModelNotFoundError, ValidationError
 from blazen.types.progress import Progress
-from blazen.weights import web
 from blazen.weights.cache import partial_path
+from blazen.weights.download import web
 from blazen.weights.hub import fetch_file, fetch_folder, list_files, pick
+from blazen.weights.hub.snapshots import HubFile
 from blazen.weights.inventory import cached, remove, verify
-from blazen.weights.snapshots import HubFile
 from tests.weights.servers import Answer, Hub, git_hash, serving_hub
 
 WEIGHTS = hashlib.sha256(b"w").digest() * 40_000

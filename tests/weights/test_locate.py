@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blazen.errors import BlazenError, DownloadError, ModelNotFoundError, ValidationError
-from blazen.weights import starter, web
+from blazen.weights import starter
+from blazen.weights.download import web
 from blazen.weights.inventory import cached, remove, verify
 from blazen.weights.locate import locate, split_parts
 from blazen.weights.target import Target, public_url, url_key

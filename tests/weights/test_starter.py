@@ -24,7 +24,7 @@ from blazen.errors import (
     ValidationError,
 )
 from blazen.types.progress import Progress
-from blazen.weights import starter
+from blazen.weights.starter import ready as starter
 from blazen.weights.cache import hash_file, partial_path
 from blazen.weights.inventory import cached, remove, verify
 from blazen.weights.starter import Starter, StarterFile, starter_path, starters
@@ -106,7 +106,7 @@ class Child:
             import json, sys
             from pathlib import Path
             sys.path.insert(0, {str(site)!r})
-            from blazen.weights import starter
+            from blazen.weights.starter import ready as starter
             rows = json.loads(Path({str(rows)!r}).read_text())
             starter.TABLE = {{row["name"]: starter.Starter.from_dict(row) for row in rows}}
             cache = {str(tmp_path / "cache")!r}

@@ -9,10 +9,10 @@ from pathlib import Path
 from blazen.errors import DownloadError, ValidationError
 from blazen.offline import is_offline
 from blazen.types.progress import OnProgress
-from blazen.weights.bar import reporting
 from blazen.weights.cache import arrive, hash_file, read_receipt, write_receipt
+from blazen.weights.download.bar import reporting
+from blazen.weights.download.transfer import Checksum, Transfer
 from blazen.weights.target import Target, public_url
-from blazen.weights.transfer import Checksum, Transfer
 
 
 def download(

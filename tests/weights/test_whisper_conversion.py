@@ -19,8 +19,8 @@ from blazen.errors import (
 )
 from blazen.types.progress import Progress
 from blazen.weights.cache import hash_file
-from blazen.weights.ggml import convert_whisper
 from blazen.weights.starter import starter_path, starters
+from blazen.weights.starter.whisper import convert_whisper
 
 np = pytest.importorskip("numpy")
 

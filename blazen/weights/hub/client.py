@@ -12,12 +12,12 @@ from typing import Any, TypeVar
 from blazen.errors import DownloadError, ModelNotFoundError, ValidationError
 from blazen.extras import need
 from blazen.types.progress import OnProgress, Progress
-from blazen.weights import snapshots, web
 from blazen.weights.cache import lock
-from blazen.weights.download import fetch
-from blazen.weights.snapshots import HubFile, Listing
+from blazen.weights.download import fetch, web
+from blazen.weights.download.transfer import Checksum, check_space
+from blazen.weights.hub import snapshots
+from blazen.weights.hub.snapshots import HubFile, Listing
 from blazen.weights.target import check_hub_file
-from blazen.weights.transfer import Checksum, check_space
 
 T = TypeVar("T")
 _ATTEMPTS = 3

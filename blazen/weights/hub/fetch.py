@@ -15,11 +15,11 @@ from pathlib import Path
 from blazen.errors import DownloadError, ModelNotFoundError, ValidationError
 from blazen.offline import is_offline
 from blazen.types.progress import OnProgress
-from blazen.weights import snapshots
-from blazen.weights.bar import reporting
 from blazen.weights.cache import cache_root
-from blazen.weights.hub_client import Remote
-from blazen.weights.snapshots import HubFile
+from blazen.weights.download.bar import reporting
+from blazen.weights.hub import snapshots
+from blazen.weights.hub.client import Remote
+from blazen.weights.hub.snapshots import HubFile
 from blazen.weights.target import Target, check_hub_file
 
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from blazen.errors import DownloadError, ValidationError
 from blazen.types.progress import OnProgress, Progress
-from blazen.weights import web
-from blazen.weights.bar import amount
 from blazen.weights.cache import Receipt, origin_path
+from blazen.weights.download import web
+from blazen.weights.download.bar import amount
 from blazen.weights.target import public_url, url_key
 
 if TYPE_CHECKING:

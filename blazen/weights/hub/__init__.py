@@ -1,0 +1,6 @@
+"""Files and folders from the Hugging Face hub."""
+
+from blazen.weights.hub.fetch import fetch_file, fetch_folder, list_files, pick
+from blazen.weights.hub.snapshots import HubFile
+
+__all__ = ["HubFile", "fetch_file", "fetch_folder", "list_files", "pick"]
