@@ -78,7 +78,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Every annotation, strictly."""
-    _install(session, *ENGINES, groups=("test", "types", "bench"))
+    _install(session, *ENGINES, groups=("test", "types", "peers"))
     session.run("mypy")
 
 
@@ -119,14 +119,14 @@ def packaging(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Everything installed, every test but those of packaging, with coverage."""
-    _install(session, *EXTRAS, groups=("test", "bench"))
+    _install(session, *EXTRAS, groups=("test", "peers"))
     _pytest(session, "--ignore=tests/test_packaging.py", "--cov", "--cov-report=term:skip-covered")
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure against the raw engines; ``nox -s bench -- --record`` keeps it for the docs."""
-    _install(session, *EXTRAS, groups=("bench",))
+    _install(session, *EXTRAS, groups=("peers",))
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 

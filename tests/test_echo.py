@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 
 import pytest
 
@@ -26,11 +25,6 @@ from blazen.testing import (
 )
 
 PACE = 0.002
-
-
-def needs(*modules):
-    missing = [name for name in modules if importlib.util.find_spec(name) is None]
-    return pytest.mark.skipif(bool(missing), reason=f"{missing} are not installed")
 
 
 class TestEchoModel(ModelSuite):
@@ -62,7 +56,7 @@ class TestEchoEmbedding(EmbeddingSuite):
         return lambda path: EchoEmbedding(EchoOptions(weights=path))
 
 
-@needs("numpy")
+@pytest.mark.needs("audio")
 class TestEchoTTS(TTSSuite):
     @pytest.fixture
     def model(self):
@@ -73,7 +67,7 @@ class TestEchoTTS(TTSSuite):
         return lambda path: EchoTTS(EchoOptions(weights=path))
 
 
-@needs("numpy", "av")
+@pytest.mark.needs("audio")
 class TestEchoTranscription(TranscriptionSuite):
     words = ("seven", "ships", "passed", "the", "lighthouse")
 
@@ -104,7 +98,7 @@ class TestEchoImage(ImageSuite):
         return lambda path: EchoImage(EchoOptions(weights=path))
 
 
-@needs("numpy", "PIL", "trimesh")
+@pytest.mark.needs("images", "mesh")
 class TestEchoMesh(ThreeDSuite):
     @pytest.fixture
     def model(self):
@@ -174,7 +168,7 @@ async def test_the_echo_model_reads_text_only():
         await EchoModel().complete([blazen.ChatMessage.user("look", picture)])
 
 
-@needs("numpy")
+@pytest.mark.needs("audio")
 async def test_what_the_echo_speaks_the_echo_hears():
     spoken = "Ünïcödé travels too, 你好."
     voice, ear = EchoTTS(), EchoTranscription()

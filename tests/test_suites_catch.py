@@ -160,7 +160,9 @@ class MixesUp(EchoModel):
 
 
 def test_answers_that_go_to_another(failures):
-    assert failures(echo(MixesUp), only="concurrent or repeatable or begins") == {"test_concurrent_requests_each_get_their_own_answer"}
+    assert failures(echo(MixesUp), only="concurrent or repeatable or begins") == {
+        "test_concurrent_requests_each_get_their_own_answer"
+    }
 
 
 class RaisesRaw(EchoModel):
@@ -341,8 +343,8 @@ class Mute(EchoTTS):
         return SpeechStream(lambda: self._source(hush)) if stream else stream
 
 
+@pytest.mark.needs("audio")
 def test_speech_that_is_silence(failures):
-    pytest.importorskip("numpy")
     found = failures(echo(Mute), "TTSSuite", only="heard or longer or bad or speed")
     assert found == {"test_speech_can_be_heard", "test_speed_is_kept_or_refused"}
 
@@ -357,8 +359,8 @@ class Mishears(EchoTranscription):
         return TranscriptionStream(lambda: self._source(hear)) if inner else inner
 
 
+@pytest.mark.needs("audio")
 def test_words_that_were_not_said(failures):
-    pytest.importorskip("numpy")
     settings = """words = ("seven", "ships")
 
     @pytest.fixture

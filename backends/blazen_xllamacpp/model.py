@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from blazen.bridge import Job, StreamJob
-from blazen.errors import LoadError
+from blazen.errors import LoadError, UnsupportedError
 from blazen.hardware import Device, choose_device, thread_budget
 from blazen.local import LocalBackend
 from blazen.options import XllamaCppOptions
@@ -81,6 +81,12 @@ class XllamaCppModel(LocalBackend[Engine], Model):
             cancelled=lambda: job.cancelled,
         )
         gguf = read_gguf(path)
+        if gguf.chat_template is None:
+            # The engine would take another model's template without a word.
+            raise UnsupportedError(
+                f"{path.name} has no chat template: it is a base model, which continues texts and "
+                "does not answer; use the instruction-tuned version of it"
+            )
         import xllamacpp
 
         self._device = _choose(self.options.device, xllamacpp.get_device_info())

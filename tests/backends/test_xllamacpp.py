@@ -194,6 +194,14 @@ async def test_a_gpu_that_is_not_there_is_refused():
         await build(device="cuda:7").load()
 
 
+@pytest.mark.needs("starter:text")
+async def test_a_base_model_is_refused_instead_of_guessing_its_template():
+    model = build("starter:text")
+    with pytest.raises(UnsupportedError, match="no chat template"):
+        await model.load()
+    assert not model.is_loaded
+
+
 async def test_a_name_that_leads_nowhere(tmp_path):
     with pytest.raises(ModelNotFoundError):
         await build(tmp_path / "none.gguf").load()
