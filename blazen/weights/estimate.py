@@ -225,8 +225,6 @@ class _Model:
 
     def _masks(self) -> int:
         """Give the bytes of what says which token may see which, once for each kind of layer."""
-        if not any(self.caches):
-            return 0
         return sum(self.seen) * self.batch * (2 if self.flash else _FLOAT)
 
     def _attention(self, width: int) -> int:
@@ -234,7 +232,7 @@ class _Model:
         kv_heads = max(each_layer(self.gguf, "attention.head_count_kv", heads))
         head = self.gguf.whole("attention.key_length") or (width // heads if heads else 0)
         rows = 3 * width + 2 * heads * head + 2 * kv_heads * head
-        scores = 0 if self.flash else heads * max(self.seen)
+        scores = 0 if self.flash else heads * max(self.seen, default=0)
         return self.batch * (rows + scores) * _FLOAT
 
     def _feed_forward(self, width: int) -> int:
@@ -242,4 +240,5 @@ class _Model:
         expert = max(each_layer(self.gguf, "expert_feed_forward_length", 0), default=0)
         used = max(each_layer(self.gguf, "expert_used_count", 0), default=0)
         experts = used * (3 * (expert or dense) + width) if self.gguf.expert_count else 0
-        return self.batch * (max(3 * dense, experts) + 5 * width) * _FLOAT
+        inner = self.gguf.whole("ssm.inner_size") or 0
+        return self.batch * (max(3 * dense, experts, 5 * inner) + 5 * width) * _FLOAT

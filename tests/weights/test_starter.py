@@ -24,10 +24,10 @@ from blazen.errors import (
     ValidationError,
 )
 from blazen.types.progress import Progress
-from blazen.weights.starter import ready as starter
 from blazen.weights.cache import hash_file, partial_path
 from blazen.weights.inventory import cached, remove, verify
 from blazen.weights.starter import Starter, StarterFile, starter_path, starters
+from blazen.weights.starter import ready as starter
 
 INSTALLED = {row.name: row.installed for row in starters()}
 REAL = [pytest.param(name, id=name) for name in INSTALLED]
