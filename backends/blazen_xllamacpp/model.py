@@ -110,6 +110,9 @@ class XllamaCppModel(LocalBackend[Engine], Model):
         report(Progress("load", 0, 1, unit="models", detail=path.name))
         try:
             server = xllamacpp.Server(params)
+            # Ended before its main loop has begun, the engine waits for that loop for ever. A
+            # question that the loop must answer shows that it runs.
+            server.handle_metrics()
         except RuntimeError as error:
             shutil.rmtree(folder, ignore_errors=True)
             raise LoadError(f"llama.cpp could not load {path}: {error}") from error
@@ -164,6 +167,7 @@ def _close_doors(params: xllamacpp.CommonParams, folder: Path) -> None:
     """Keep the engine's HTTP server, which can't be left out, from everyone but this user."""
     params.ui = False
     params.endpoint_slots = False
+    params.endpoint_metrics = True  # asked once, when it is loaded
     params.n_threads_http = 1
     params.api_keys = [secrets.token_urlsafe(32)]
     if sys.platform != "win32":

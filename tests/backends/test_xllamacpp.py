@@ -156,6 +156,14 @@ async def test_cancelling_while_the_prompt_is_read_ends_soon(loaded):
     assert answer.usage.cached_tokens < 600, "the engine read the whole prompt for no one"
 
 
+async def test_unloading_at_once_after_loading_does_not_hang():
+    model = build()
+    for _ in range(12):
+        await asyncio.wait_for(model.load(), 60)
+        await asyncio.wait_for(model.unload(), 60)
+    assert not model.is_loaded
+
+
 async def test_parallel_requests_are_answered_together():
     async with build(parallel=4) as model:
         questions = [f"What is {n} plus {n}?" for n in range(8)]
