@@ -119,7 +119,7 @@ def packaging(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Everything installed, every test but those of packaging, with coverage."""
-    _install(session, *EXTRAS, groups=("test", "peers"))
+    _install(session, *EXTRAS, groups=("test", "peers", "packaging"))
     _pytest(session, "--ignore=tests/test_packaging.py", "--cov", "--cov-report=term:skip-covered")
 
 

@@ -98,7 +98,7 @@ def test_it_is_built_and_asked_by_its_spec(python, folder):
         "print(model.complete('and the', options).content)\n"
         "model.unload()"
     )
-    assert run(python, "-c", code, cwd=folder).strip() == "lamp lit the lamp"
+    assert run(python, "-c", code, cwd=folder).strip() == "lamp and the lamp"
 
 
 def test_it_passes_the_shipped_suite_where_no_plugin_is(python, folder):

@@ -239,6 +239,6 @@ class _Model:
         dense = max(each_layer(self.gguf, "feed_forward_length", 0), default=0)
         expert = max(each_layer(self.gguf, "expert_feed_forward_length", 0), default=0)
         used = max(each_layer(self.gguf, "expert_used_count", 0), default=0)
-        experts = used * (3 * (expert or dense) + width) if self.gguf.expert_count else 0
+        experts = 3 * used * (expert or dense) if self.gguf.expert_count else 0
         inner = self.gguf.whole("ssm.inner_size") or 0
         return self.batch * (max(3 * dense, experts, 5 * inner) + 5 * width) * _FLOAT

@@ -53,8 +53,9 @@ class JsonHeader:
         try:
             value, self._at = _STRING(self._text, start)
             if not value.isascii():
-                value = json.loads(self._text[start : self._at].encode("latin-1"))
-            value.encode("utf-8")  # half of a surrogate pair is no text
+                raw = self._text[start : self._at].encode("latin-1")
+                value = json.loads(raw) if b"\\" in raw else raw[1:-1].decode("utf-8")
+                value.encode("utf-8")  # half of a surrogate pair is no text
         except ValueError as error:
             raise self._broken("a text in UTF-8") from error
         return str(value)
@@ -88,9 +89,12 @@ class JsonHeader:
             raise self._broken("the end")
 
     def _peek(self) -> str:
-        found = _SPACE.match(self._text, self._at)
-        self._at = found.end() if found else self._at
-        return self._text[self._at : self._at + 1]
+        character = self._text[self._at : self._at + 1]
+        if character.isspace():
+            found = _SPACE.match(self._text, self._at)
+            self._at = found.end() if found else self._at
+            character = self._text[self._at : self._at + 1]
+        return character
 
     def _expect(self, character: str) -> None:
         if self._peek() != character:

@@ -81,6 +81,8 @@ class CacheShape:
 
     def seen(self, gguf: GgufFile) -> list[int]:
         """Count the tokens that can be seen, once for each kind of attention layer."""
+        if gguf.architecture in ENCODERS:
+            return [self.batch]
         windows = _windows(gguf)
         with_keys = _layers_with_keys(gguf, _recurrent_layers(gguf))
         return [self.cells(window) for window in {windows[i] for i in with_keys}]

@@ -46,6 +46,8 @@ _BITS = {
 _MAX_HEADER = 8 << 20
 _MAX_INDEX = 32 << 20
 _MAX_TENSORS = 1 << 16
+_MAX_KEYS = 1 << 14
+_MAX_MEMBERS = 1000
 _MAX_SHARD_TENSORS = 1 << 18
 _INDEX = ".safetensors.index.json"
 
@@ -143,9 +145,14 @@ def _read_file(path: Path) -> SafetensorsFile:
     tensors: dict[str, tuple[str, tuple[int, ...], int, int]] = {}
     metadata: dict[str, str] = {}
 
+    def note(key: str) -> None:
+        if len(metadata) >= _MAX_KEYS:
+            raise _bad(path, f"it has more than {_MAX_KEYS:,} keys of metadata")
+        reader.once(metadata, key, reader.text())
+
     def member(name: str) -> None:
         if name == "__metadata__":
-            reader.members(lambda key: reader.once(metadata, key, reader.text()))
+            reader.members(note)
             return
         if len(tensors) >= _MAX_TENSORS:
             raise _bad(path, f"it has more than {_MAX_TENSORS:,} tensors")
@@ -212,17 +219,24 @@ def _read_shards(path: Path) -> SafetensorsFile:
     shard_of: dict[str, str] = {}
     seen: dict[str, None] = {}
 
+    def assign(name: str) -> None:
+        if len(shard_of) >= _MAX_SHARD_TENSORS:
+            raise _bad(path, f"its weight_map names more than {_MAX_SHARD_TENSORS:,} tensors")
+        reader.once(shard_of, name, reader.text())
+
     def member(name: str) -> None:
+        if len(seen) >= _MAX_MEMBERS:
+            raise _bad(path, f"the index has more than {_MAX_MEMBERS:,} members")
         reader.once(seen, name, None)
         if name == "weight_map":
-            reader.members(lambda key: reader.once(shard_of, key, reader.text()))
+            reader.members(assign)
         else:
             reader.small()
 
     reader.members(member)
     reader.end()
-    if not shard_of or len(shard_of) > _MAX_SHARD_TENSORS:
-        raise _bad(path, f"its weight_map names {len(shard_of):,} tensors")
+    if not shard_of:
+        raise _bad(path, "its weight_map names no tensor")
     names = sorted(set(shard_of.values()))
     for name in names:
         if not name.endswith(".safetensors") or re.search(r"[/\\\0:]", name):
