@@ -24,7 +24,7 @@ from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
-from blazen.errors import BlazenError
+from blazen.errors import BlazenError, InferenceError
 from blazen.hardware import release_memory
 
 T = TypeVar("T")
@@ -239,6 +239,8 @@ class _State(Generic[E]):
         with self._lock:
             if self.stopped:
                 return False
+            crowded = len(self._jobs) >= self._width
+            waited_for = [other for other in self._jobs if crowded and isinstance(other, StreamJob)]
             self._jobs.add(job)
             self._queue.put(job)
             start = self._threads < min(self._width, len(self._jobs))
@@ -249,6 +251,10 @@ class _State(Generic[E]):
             threading.Thread(
                 target=self._serve, name=f"blazen:{self.name}:{number}", daemon=True
             ).start()
+        # Who reads a stream may make this very request before reading on: were the engine held
+        # back for that reader, the two would wait for each other.
+        for other in waited_for:
+            other.release()
         return True
 
     def jobs(self) -> list[Job]:
@@ -348,6 +354,7 @@ class StreamReader(Generic[T]):
     def __init__(self, job: StreamJob[T]) -> None:
         self._job = job
         self._ready: deque[T] = deque()
+        self._left = False
 
     def __aiter__(self) -> StreamReader[T]:
         return self
@@ -371,16 +378,20 @@ class StreamReader(Generic[T]):
         if not ready:
             if not self._job.future.cancelled():
                 self._job.future.result()
+            if self._job.cancelled and not self._left:
+                raise InferenceError("the engine was stopped before its answer was whole")
             raise StopAsyncIteration
         self._ready = ready
         return ready.popleft()
 
     async def aclose(self) -> None:
         """Stop the engine at its next item, and wait until it has."""
+        self._left = True
         await stop(self._job)
 
     def abandon(self) -> None:
         """Stop the engine without waiting; safe anywhere, in a finalizer too."""
+        self._left = True
         if not self._job.future.done():
             self._job.cancel()
 

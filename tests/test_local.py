@@ -346,3 +346,27 @@ async def test_collect_gives_the_whole(toy):
     assert [number async for number in stream] == [0, 1, 2]
     async with toy.stream(3) as entered:
         assert await entered.__anext__() == 0
+
+
+async def test_a_request_made_while_reading_a_stream_does_not_wait_for_its_reader(toy):
+    """The stream is longer than what is buffered, and the engine takes one request at a time."""
+    got = []
+    async for number in toy.stream(2000):
+        got.append(number)
+        if number == 5:
+            assert await asyncio.wait_for(toy.ask(), WAIT) is True
+    assert got == list(range(2000))
+
+
+async def test_a_single_piece_can_be_taken_without_keeping_the_iterator(toy):
+    stream = toy.stream(5)
+    assert await stream.__aiter__().__anext__() == 0
+    assert stream.response == [0]
+
+
+async def test_a_stream_that_others_stopped_is_not_taken_for_whole(toy):
+    stream = await toy.stream(10**9)
+    await stream.__anext__()
+    toy._loading.thread.cancel_all()
+    with pytest.raises(InferenceError, match="stopped"):
+        await stream.collect()

@@ -76,6 +76,11 @@ class ChatMessage(Record):
             raise ValidationError(
                 f"a message's content is a text or a list of parts, not {self.content!r:.80}"
             )
+        for part in self.parts:
+            if not isinstance(part, (str, Image, Audio)):
+                raise ValidationError(
+                    f"a part of a message is a text, an Image or an Audio, not {part!r:.80}"
+                )
         if self.role is Role.Tool and not self.tool_call_id:
             raise ValidationError("a tool's message needs the tool_call_id that it answers")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -27,9 +28,9 @@ class CompletionOptions(Settings):
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
     seed: int | None = None
-    stop: tuple[str, ...] = ()
+    stop: Sequence[str] = ()
     logit_bias: dict[int, float] = field(default_factory=dict)
-    tools: tuple[Tool, ...] = ()
+    tools: Sequence[Tool] = ()
     tool_choice: str = "auto"
     """``auto``, ``none``, ``required``, or the name of a tool."""
 

@@ -131,6 +131,8 @@ def _decode(tp: Any, data: Any, where: str) -> Any:
         return _expect(data in args, data, where, f"one of {list(args)}")
     if origin is not None:
         return _decode_container(origin, args, data, where)
+    if tp not in _PLAIN and isinstance(data, tp):
+        return data  # a dictionary written in Python may hold the value itself
     if issubclass(tp, enum.Enum):
         try:
             return tp(data)
@@ -178,7 +180,7 @@ def _decode_container(origin: Any, args: tuple[Any, ...], data: Any, where: str)
             _decode_key(args[0], key, where): _decode(args[1], item, f"{where}.{key}")
             for key, item in data.items()
         }
-    _expect(isinstance(data, list), data, where, "a list")
+    _expect(isinstance(data, (list, tuple)), data, where, "a list")
     if issubclass(origin, tuple) and args[-1] is not Ellipsis:
         _expect(len(data) == len(args), data, where, f"a list of {len(args)}")
         return tuple(

@@ -49,6 +49,8 @@ class SpeechStream(Stream[Audio, Audio]):
     @property
     def response(self) -> Audio:
         """The speech so far."""
+        if not self._pieces:
+            raise ValidationError("there is no speech yet: the first piece has not come")
         return Audio.join(self._pieces)
 
     def __repr__(self) -> str:

@@ -145,8 +145,8 @@ class _Reading(Generic[T, R]):
     def __aiter__(self) -> _Reading[T, R]:
         return self
 
-    def __anext__(self) -> Awaitable[T]:
-        return self._stream.__anext__()
+    async def __anext__(self) -> T:  # not passed on: its coroutine must hold this object
+        return await self._stream.__anext__()
 
     def __del__(self) -> None:
         self._stream.abandon()

@@ -183,7 +183,7 @@ def _windows(gguf: GgufFile) -> list[int | None]:
     name = gguf.architecture or ""
     window = gguf.whole("attention.sliding_window")
     pattern = gguf.metadata.get(f"{name}.attention.sliding_window_pattern")
-    if window is None and name in _WINDOW_PERIODS and name != "gemma3":
+    if window is None:
         window = _WINDOWS.get(name)
     if not window or name in _WINDOW_OFF:
         return [None] * count

@@ -111,6 +111,16 @@ def test_an_unknown_option_names_the_known():
     assert CompletionOptions.of({"stop": ["a"]}).stop == ("a",)
 
 
+def test_a_dictionary_may_hold_python_values():
+    tool = Tool("say")
+    options = CompletionOptions.of({"stop": ("x",), "tools": [tool]})
+    assert (options.stop, options.tools) == (("x",), (tool,))
+    message = as_messages([{"role": blazen.Role.User, "content": "hi", "tool_calls": ()}])[0]
+    assert message == ChatMessage.user("hi")
+    with pytest.raises(ValidationError, match="not 42"):
+        ChatMessage("user", [42])
+
+
 def test_a_single_stop_is_a_list_of_one():
     assert CompletionOptions(stop="END").stop == ("END",)
 

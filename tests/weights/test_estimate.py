@@ -175,6 +175,16 @@ def test_sliding_windows(
     assert cache(gguf, context_length=512) == each * 6 * 512
 
 
+def test_windows_that_the_file_does_not_tell(tmp_path: Path) -> None:
+    each, long = 2 * 32 * 2, {"context_length": 16384, "batch": 256}
+    gemma = model(tmp_path, "gemma2")
+    assert cache(gemma, **long) == each * (16384 + 4096 + 256)
+    chunked = model(tmp_path, "llama4", block_count=4)
+    assert cache(chunked, **long) == each * (16384 + 3 * (8192 + 256))
+    shared = model(tmp_path, "gemma3n", block_count=30, attention__sliding_window=256)
+    assert cache(shared, context_length=4096) == each * (4 * 4096 + 16 * 512)
+
+
 def test_windowed_layers_may_have_heads_of_their_own(tmp_path: Path) -> None:
     gguf = model(
         tmp_path,
@@ -212,6 +222,17 @@ def test_recurrent_layers_keep_a_state(tmp_path: Path) -> None:
     assert cache(side_by_side) == 2 * (state + attention)
     listed = model(tmp_path, "qwen35", attention__recurrent_layers=[True, False], **ssm)
     assert cache(listed) == state + attention
+    mlp = model(
+        tmp_path,
+        "nemotron_h",
+        block_count=3,
+        attention__head_count_kv=[0, 0, 4],
+        feed_forward_length=[0, 64, 0],
+        **ssm,
+    )
+    assert cache(mlp) == state + attention
+    delta = model(tmp_path, "kimi-linear", attention__head_count_kv=[0, 4], kda__head_dim=8, **ssm)
+    assert cache(delta) == (3 * 3 * 4 * 8 + 8 * 8 * 4) * 4 + attention
     rwkv = model(tmp_path, "rwkv7", attention__head_count=0, wkv__head_size=8)
     assert cache(rwkv) == 2 * 32 * (2 + 8) * 4
     short = model(tmp_path, "lfm2", attention__head_count_kv=[0, 4], shortconv__l_cache=3)

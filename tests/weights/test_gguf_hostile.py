@@ -264,6 +264,7 @@ def _bombs() -> dict[str, tuple[bytes, int]]:
     text = Maker({"x": Raw(8, u64(7 << 20))}, key_count=2).bytes()
     emoji = "\N{GRINNING FACE}".encode()
     wide = Maker({"x": Raw(8, u64((8 << 20) - 100) + emoji)}, key_count=2).bytes()
+    in_array = Maker({"x": array(8, 2, u64(gib))}, key_count=2).bytes()
     keys = Maker(key_count=2**31).bytes()
     tensors = Maker(tensor_count=2**31).bytes()
     shorts = b"".join(
@@ -281,6 +282,7 @@ def _bombs() -> dict[str, tuple[bytes, int]]:
         "as many strings as are read": (many_strings, 40 * gib),
         "numbers": (numbers, 40 * gib),
         "a long text": (long_text, 40 * gib),
+        "a long text in an array": (in_array, 40 * gib),
         "a text of zeros": (text, gib),
         "a wide text": (wide, gib),
         "keys": (keys, 40 * gib),
