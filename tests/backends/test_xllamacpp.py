@@ -83,7 +83,9 @@ async def test_a_system_message_and_what_was_said_before_are_heard(loaded):
 
 
 async def test_max_tokens_is_kept(loaded):
-    answer = await loaded.complete("Count to one hundred.", CompletionOptions(max_tokens=5))
+    answer = await loaded.complete(
+        "Count to one hundred.", CompletionOptions(max_tokens=5, temperature=0)
+    )
     assert answer.usage.completion_tokens == 5
     assert answer.finish_reason is FinishReason.Length
 

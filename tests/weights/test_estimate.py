@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from blazen.errors import ValidationError
-from blazen.weights.estimate import KV_TYPES, MemoryEstimate, estimate_memory, layers_that_fit
 from blazen.weights.gguf import read_gguf
-from blazen.weights.gguf_model import GgufFile
+from blazen.weights.gguf.estimate import KV_TYPES, MemoryEstimate, estimate_memory, layers_that_fit
+from blazen.weights.gguf.model import GgufFile
 from tests.weights.gguf_files import Maker, Raw, Tensor, small
 
 MIB = 2**20

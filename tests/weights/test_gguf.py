@@ -13,8 +13,8 @@ import pytest
 
 from blazen.errors import ModelNotFoundError, ValidationError
 from blazen.weights.gguf import read_gguf
-from blazen.weights.gguf_array import GgufArray
-from blazen.weights.gguf_model import GgufFile, GgufTensor
+from blazen.weights.gguf.array import GgufArray
+from blazen.weights.gguf.model import GgufFile, GgufTensor
 from tests.weights.gguf_files import Maker, Raw, Tensor, small
 
 TOKENS = [f"token-{i}-é" for i in range(5000)]
@@ -322,7 +322,7 @@ def test_it_agrees_with_the_gguf_package_on_its_own_writing(tmp_path: Path) -> N
 
 def test_the_type_tables_agree_with_the_gguf_package() -> None:
     gguf = pytest.importorskip("gguf")
-    from blazen.weights.ggml_types import FILE_TYPES, TENSOR_TYPES
+    from blazen.weights.gguf.types import FILE_TYPES, TENSOR_TYPES
 
     for kind, (block, width) in gguf.GGML_QUANT_SIZES.items():
         assert TENSOR_TYPES[int(kind)] == (kind.name, block, width)

@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from blazen.errors import ModelNotFoundError, ValidationError
-from blazen.weights.estimate import estimate_memory
 from blazen.weights.gguf import read_gguf
+from blazen.weights.gguf.estimate import estimate_memory
 from tests.weights.gguf_files import Maker, Raw, Tensor, small
 
 WHOLE = small().bytes()

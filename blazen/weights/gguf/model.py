@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from blazen.errors import ValidationError
 from blazen.types.record import Record, encode
-from blazen.weights.ggml_types import FILE_TYPES, GUESSED
-from blazen.weights.gguf_array import GgufArray
+from blazen.weights.gguf.array import GgufArray
+from blazen.weights.gguf.types import FILE_TYPES, GUESSED
 
 _NAMED_TOKENS = {
     "bos": "bos_token_id",

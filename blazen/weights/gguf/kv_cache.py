@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from blazen.errors import ValidationError
-from blazen.weights.ggml_types import BLOCKS
-from blazen.weights.gguf_model import GgufFile
+from blazen.weights.gguf.model import GgufFile
+from blazen.weights.gguf.types import BLOCKS
 
 ENCODERS = frozenset(
     {

@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from blazen.errors import ValidationError
-from blazen.weights.ggml_types import TENSOR_TYPES
-from blazen.weights.gguf_array import (
+from blazen.weights.gguf.array import (
     ARRAY_CODES,
     ELEMENT_NAMES,
     STRIDE,
@@ -27,8 +26,9 @@ from blazen.weights.gguf_array import (
     numbers,
     strings,
 )
-from blazen.weights.gguf_model import GgufFile, GgufTensor
-from blazen.weights.gguf_split import read_split
+from blazen.weights.gguf.model import GgufFile, GgufTensor
+from blazen.weights.gguf.split import read_split
+from blazen.weights.gguf.types import TENSOR_TYPES
 from blazen.weights.header import looks_like, model_path, open_model_file
 
 MAX_TENSORS = 1 << 16

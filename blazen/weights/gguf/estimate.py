@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from blazen.checks import check_choice, check_range
 from blazen.errors import ValidationError
 from blazen.types.record import Record
-from blazen.weights.gguf_model import GgufFile, GgufTensor
-from blazen.weights.kv_cache import ENCODERS, CacheShape, each_layer, layer_caches, pad
+from blazen.weights.gguf.kv_cache import ENCODERS, CacheShape, each_layer, layer_caches, pad
+from blazen.weights.gguf.model import GgufFile, GgufTensor
 
 KV_TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 _BLOCK = re.compile(r"blk\.(\d{1,4})\.")

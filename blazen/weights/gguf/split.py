@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from blazen.errors import ModelNotFoundError, ValidationError
-from blazen.weights.gguf_model import GgufFile, GgufTensor
+from blazen.weights.gguf.model import GgufFile, GgufTensor
 
 _NAME = re.compile(r"(?P<stem>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<suffix>\.gguf)", re.I)
 
