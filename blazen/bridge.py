@@ -4,8 +4,9 @@ An `EngineThread` owns one loaded engine: it opens it, runs every call on it, an
 threads of its own. A `Job` is one call. What a call emits crosses to the event loop in batches: one
 wake-up carries all that is ready, and an engine that runs ahead of its reader is held back.
 
-Nothing here takes a lock in a finalizer, and nothing belongs to an event loop for longer than one
-call: several loops may share one engine, and a loop may close while an engine still works.
+A finalizer here takes no lock that is ever held while something waits, and nothing belongs to an
+event loop for longer than one call: several loops may share one engine, and a loop may close
+while an engine still works.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import contextvars
 import os
 import threading
 import time
+import traceback
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -32,6 +34,11 @@ E = TypeVar("E")
 
 BUFFERED_ITEMS = 256
 """How far an engine may run ahead of its reader. Large enough that a batch pays for its wake-up."""
+
+_FORKED = (
+    "{name} was loaded in process {pid} and can't be used in its fork: load it after forking, or "
+    "use the 'spawn' start method"
+)
 
 EXIT_GRACE_SECONDS = 5.0
 """How long the interpreter waits at its end for engines to stop and close."""
@@ -55,7 +62,9 @@ class Job:
     def on_cancel(self, stop: Callable[[], object]) -> None:
         """Have a function called when the caller goes; at once, if that has happened already.
 
-        It may run on any thread, even in a finalizer: it must only set something, never wait.
+        It may run on any thread, even in a finalizer: it must only set something, never wait. When
+        the caller goes in the moment that the call ends, it may come a little late: that must do
+        no harm to the next call.
         """
         self._on_cancel = stop
         if self._cancelled:
@@ -64,8 +73,11 @@ class Job:
     def cancel(self) -> None:
         """Ask the call to stop. One that has not begun never will."""
         self._cancelled = True
-        if not self.future.cancel() and self._on_cancel is not None:
-            self._on_cancel()
+        if self.future.cancel() or self.future.done():
+            return
+        stop = self._on_cancel
+        if stop is not None:
+            stop()
 
     def run(self) -> None:
         """Do the work, on the thread that this is called on."""
@@ -75,8 +87,12 @@ class Job:
         try:
             result = self._context.run(work, self)
         except BaseException as error:  # noqa: BLE001 - whoever waits for the job raises it
+            del work
+            _clear_frames(error)
+            self._on_cancel = None
             self.future.set_exception(error)
         else:
+            self._on_cancel = None
             self.future.set_result(result)
 
 
@@ -145,7 +161,7 @@ class StreamJob(Job, Generic[T]):
         try:
             reader.get_loop().call_soon_threadsafe(_set_done, reader)
         except RuntimeError:  # the reader's loop is closed: no one will ever read on
-            self._cancelled = True
+            self.cancel()
 
     def _open_gate(self) -> None:
         with contextlib.suppress(RuntimeError):  # it was open
@@ -196,6 +212,8 @@ class EngineThread(Generic[E]):
 
     def stop(self) -> Future[None]:
         """Let the jobs in flight end, close the engine, end the threads."""
+        if not self.is_ours:
+            raise BlazenError(_FORKED.format(name=self._state.name, pid=self._state.pid))
         self._state.release_streams()
         # Called by itself, a finalizer does nothing once the interpreter's end has begun.
         if self._finalizer.detach():
@@ -232,10 +250,7 @@ class _State(Generic[E]):
 
     def submit(self, job: Job) -> bool:
         if self.pid != os.getpid():
-            raise BlazenError(
-                f"{self.name} was loaded in process {self.pid} and can't be used in its fork: "
-                "load it after forking, or use the 'spawn' start method"
-            )
+            raise BlazenError(_FORKED.format(name=self.name, pid=self.pid))
         with self._lock:
             if self.stopped:
                 return False
@@ -248,14 +263,26 @@ class _State(Generic[E]):
                 self._threads += 1
                 number = self._threads
         if start:
-            threading.Thread(
-                target=self._serve, name=f"blazen:{self.name}:{number}", daemon=True
-            ).start()
+            self._start(number, job)
         # Who reads a stream may make this very request before reading on: were the engine held
         # back for that reader, the two would wait for each other.
         for other in waited_for:
             other.release()
         return True
+
+    def _start(self, number: int, job: Job) -> None:
+        name = f"blazen:{self.name}:{number}"
+        try:
+            threading.Thread(target=self._serve, name=name, daemon=True).start()
+        except RuntimeError as error:
+            with self._lock:
+                self._threads -= 1
+                alone = self._threads == 0
+                if alone:
+                    self._jobs.discard(job)
+            if alone:  # another thread would still take the job
+                job.cancel()
+                raise BlazenError(f"{self.name}: no thread could be started: {error}") from error
 
     def jobs(self) -> list[Job]:
         with self._lock:
@@ -290,16 +317,22 @@ class _State(Generic[E]):
     def _shut(self) -> None:
         for job in self.jobs():  # they were queued in the moment of stopping
             job.run()
-        try:
-            if self.engine is not None:
-                self._close(self.engine)
-        except BaseException as error:  # noqa: BLE001 - whoever unloads raises it
-            self.closed.set_exception(error)
-        else:
-            # Many engines hold their memory until the last reference goes: this one is it.
-            self.engine = None
-            release_memory()
+        if self.engine is None:
             self.closed.set_result(None)
+            return
+        problem: BaseException | None = None
+        try:
+            self._close(self.engine)
+        except BaseException as error:  # noqa: BLE001 - whoever unloads raises it
+            _clear_frames(error)
+            problem = error
+        # Many engines hold their memory until the last reference goes: this one is it.
+        self.engine = None
+        release_memory()
+        if problem is None:
+            self.closed.set_result(None)
+        else:
+            self.closed.set_exception(problem)
 
 
 async def outcome(job: Job) -> Any:
@@ -317,13 +350,17 @@ async def stop(job: Job) -> None:
     To be cancelled a second time gives up waiting.
     """
     job.cancel()
-    if not job.future.cancelled():
-        with contextlib.suppress(Exception):
-            await wait(job.future)
+    await settled(job.future)
 
 
 async def wait(future: Future[T]) -> T:
     """Wait for a thread's result without owning it: to be cancelled here leaves it as it is."""
+    await settled(future)
+    return future.result()
+
+
+async def settled(future: Future[Any]) -> None:
+    """Wait until a thread is done with something, however it ended."""
     if not future.done():
         woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -334,7 +371,6 @@ async def wait(future: Future[T]) -> T:
 
         future.add_done_callback(wake)
         await woken
-    return future.result()
 
 
 def on_loop(listener: Callable[[T], object]) -> Callable[[T], None]:
@@ -399,6 +435,16 @@ class StreamReader(Generic[T]):
         self.abandon()
 
 
+def _clear_frames(error: BaseException) -> None:
+    """Free what the frames of a kept error refer to: the engine would stay as long as the error."""
+    chain: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in chain:
+        chain.append(link)
+        traceback.clear_frames(link.__traceback__)
+        link = link.__cause__ or link.__context__
+
+
 def _set_done(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
@@ -413,7 +459,8 @@ def _close_engines() -> None:
     deadline = time.monotonic() + EXIT_GRACE_SECONDS
     threads = [thread for thread in _live if thread.is_ours]
     for thread in threads:
-        thread.cancel_all()
+        with contextlib.suppress(Exception):
+            thread.cancel_all()
     for thread in threads:
         with contextlib.suppress(Exception):
             thread.stop().result(max(0.0, deadline - time.monotonic()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from typing import Any
 
@@ -19,7 +20,9 @@ def check_range(
     """Refuse what is no number (``None`` passes: it means "not set") or lies outside the bounds."""
     if value is None:
         return
-    fits = isinstance(value, int) or (isinstance(value, float) and not integer and value == value)
+    fits = isinstance(value, int) or (
+        isinstance(value, float) and not integer and math.isfinite(value)
+    )
     if isinstance(value, bool) or not fits:
         wanted = "a whole number" if integer else "a number"
         raise ValidationError(f"{name} must be {wanted}, not {value!r}")

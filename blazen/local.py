@@ -87,6 +87,11 @@ class LocalBackend(Generic[E]):
             unloading = self._unloading
         if unloading is not None:
             await self._unloaded(unloading)
+            error = unloading.exception()
+            if error is not None:
+                raise InferenceError(
+                    f"{self._title()} could not be closed: {type(error).__name__}: {error}"
+                ) from error
 
     async def __aenter__(self) -> Self:
         await self.load()
@@ -148,7 +153,7 @@ class LocalBackend(Generic[E]):
             return work(*args, **kwargs)
         except BlazenError:
             raise
-        except Exception as error:
+        except BaseException as error:  # engines in Rust panic with one that is no Exception
             raise InferenceError(f"{self._title()}: {type(error).__name__}: {error}") from error
 
     async def _outcome(self, job: Job) -> Any:
@@ -170,7 +175,11 @@ class LocalBackend(Generic[E]):
                 if loading is not None and loading.succeeded:
                     return loading.thread
                 if loading is not None:
-                    loading.join(on_progress)
+                    try:
+                        loading.join(on_progress)
+                    except BlazenError:  # it could not even begin
+                        self._loading = None
+                        raise
             if loading is not None:
                 await self._finished(loading)
                 return loading.thread
@@ -192,14 +201,10 @@ class LocalBackend(Generic[E]):
             raise
         except CancelledError as error:
             raise LoadError(f"{self._title()}: loading was stopped") from error
-        except Exception as error:
+        except BlazenError:
             with self._lock:
                 self._stop(loading)
-            if isinstance(error, BlazenError):
-                raise
-            raise LoadError(
-                f"{self._title()} could not be loaded: {type(error).__name__}: {error}"
-            ) from error
+            raise
 
     def _stop(self, loading: _Loading[E]) -> Future[None]:
         """Have an engine closed, with the lock held: whoever loads next waits until it is."""
@@ -210,13 +215,14 @@ class LocalBackend(Generic[E]):
         return closed
 
     async def _unloaded(self, closed: Future[None]) -> None:
-        try:
-            await bridge.wait(closed)
-        finally:
-            with self._lock:
-                if self._unloading is closed and closed.done():
-                    self._unloading = None
-                    log.info("unloaded %s", self._title())
+        """Wait until an engine is closed, well or not: whoever unloaded it hears how."""
+        await bridge.settled(closed)
+        with self._lock:
+            first = self._unloading is closed
+            if first:
+                self._unloading = None
+        if first:
+            log.info("unloaded %s", self._title())
 
 
 class _Loading(Generic[E]):
@@ -231,12 +237,19 @@ class _Loading(Generic[E]):
 
         def work(job: Job) -> E:
             before = hardware.rss_bytes()
-            engine = model._open(job, self._report)
+            try:
+                engine = model._open(job, self._report)
+            except BlazenError:
+                raise
+            except BaseException as error:
+                raise LoadError(
+                    f"{model._title()} could not be loaded: {type(error).__name__}: {error}"
+                ) from error
             model._memory = max(0, hardware.rss_bytes() - before)
             log.info("loaded %s: memory grew by %d MB", model._title(), model._memory >> 20)
             return engine
 
-        self._work = work
+        self._work: Callable[[Job], E] | None = work
         self._job: Job | None = None
 
     def join(self, on_progress: OnProgress | None) -> None:
@@ -244,8 +257,10 @@ class _Loading(Generic[E]):
         self.waiters += 1
         if on_progress is not None:
             self._listeners.append(bridge.on_loop(on_progress))
-        if self._job is None:
-            self._job = self.thread.open(self._work)
+        if self._work is not None:
+            # It refers to the model: kept, it would keep a dropped model and its engine alive.
+            work, self._work = self._work, None
+            self._job = self.thread.open(work)
 
     @property
     def job(self) -> Job:

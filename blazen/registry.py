@@ -125,6 +125,8 @@ def build(kind: str, name: str, options: Any, settings: Mapping[str, Any], *args
     """Build a model: from options, or from their fields."""
     cls = backend_class(kind, name)
     options_class = getattr(cls, "Options", None)
+    if options_class is None and (args or settings):
+        raise ValidationError(f"the {name!r} backend takes no options, and no target in a spec")
     if options is None:
         return cls(_options(name, options_class, args, settings) if options_class else None)
     if args or settings:
@@ -190,7 +192,8 @@ def _missing(cls: type) -> str | None:
     if engine is None:
         return None
     importlib.invalidate_caches()  # it may have been installed a moment ago, from a notebook
-    return None if find_spec(engine) else engine
+    package = engine.partition(".")[0]  # to look for what lies deeper would import it
+    return None if find_spec(package) else package
 
 
 def _install_command(entry: EntryPoint) -> str:

@@ -1,8 +1,8 @@
 """The asynchronous API for callers without an event loop.
 
-``blocking(x)`` gives the same object with blocking methods: awaitables are awaited, streams become
-plain iterators, ``async with`` becomes ``with``. One background loop serves them all, so that it
-also works inside a notebook, where a loop runs already.
+``blocking(x)`` gives the same object with blocking methods: awaitables are awaited, streams are
+iterated by a plain ``for``, ``async with`` becomes ``with``. One background loop serves them all,
+so that it also works inside a notebook, where a loop runs already.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import atexit
 import inspect
 import os
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -38,25 +38,24 @@ class Blocking:
         self._target = target
 
     def __getattr__(self, name: str) -> Any:
+        if name == "_target":  # asked for by copy and pickle, before it is there
+            raise AttributeError(name)
         value = getattr(self._target, name)
         return _Method(value) if callable(value) else value
 
     def __iter__(self) -> Iterator[Any]:
+        # Nothing is closed here: this may end in a finalizer, on the very thread that would have to
+        # close it. To drop the iterator is what stops a stream.
         pieces = self._target.__aiter__()
-        try:
-            while True:
-                try:
-                    piece = wait(_next(pieces))
-                except StopAsyncIteration:
-                    return
-                yield _face(piece)
-        finally:
-            close = getattr(self._target, "aclose", None)
-            if close is not None:
-                wait(_await(close()))
+        while True:
+            try:
+                piece = wait(pieces.__anext__)
+            except StopAsyncIteration:
+                return
+            yield _face(piece)
 
     def __enter__(self) -> Any:
-        entered = wait(_await(self._target.__aenter__()))
+        entered = wait(self._target.__aenter__)
         return self if entered is self._target else _face(entered)
 
     def __exit__(
@@ -65,11 +64,11 @@ class Blocking:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> Any:
-        return wait(_await(self._target.__aexit__(kind, error, trace)))
+        return wait(lambda: self._target.__aexit__(kind, error, trace))
 
     def close(self) -> None:
         """Close a stream: stop its engine and wait until it has stopped."""
-        wait(_await(self._target.aclose()))
+        wait(self._target.aclose)
 
     def __repr__(self) -> str:
         return f"blocking({self._target!r})"
@@ -88,19 +87,23 @@ class _Method:
 def _face(value: Any) -> Any:
     """Wait for what is awaitable; give what streams or is entered its blocking face."""
     if inspect.isawaitable(value) and not hasattr(value, "__aiter__"):
-        value = wait(_await(value))
+        awaited = value
+        value = wait(lambda: awaited)
     if hasattr(value, "__aiter__") or hasattr(value, "__aenter__"):
         return Blocking(value)
     return value
 
 
-def wait(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine on the background loop until it is done. Ctrl-C cancels it first."""
+def wait(call: Callable[[], Awaitable[T]]) -> T:
+    """Call and await on the background loop until it is done. Ctrl-C cancels it first."""
+    _expect_another_loop()
     stopped = threading.Event()
-    future = asyncio.run_coroutine_threadsafe(_until_told(work, stopped), _running_loop())
+    future = asyncio.run_coroutine_threadsafe(_until_told(call, stopped), _running_loop())
     try:
         return future.result()
-    except KeyboardInterrupt:
+    except BaseException:  # Ctrl-C, or whatever else a signal handler raises here
+        if future.done():
+            raise
         future.cancel()
         stopped.wait(timeout=5)  # an engine stops at its next token; a second Ctrl-C waits no more
         raise
@@ -147,16 +150,8 @@ class _Server:
             self._thread.join(timeout=5)
 
 
-async def _until_told(work: Coroutine[Any, Any, T], stopped: threading.Event) -> T:
+async def _until_told(call: Callable[[], Awaitable[T]], stopped: threading.Event) -> T:
     try:
-        return await work
+        return await call()
     finally:
         stopped.set()
-
-
-async def _await(value: Any) -> Any:
-    return await value
-
-
-async def _next(pieces: Any) -> Any:
-    return await pieces.__anext__()

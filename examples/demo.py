@@ -20,24 +20,24 @@ async def chat() -> None:
     await load("chat", model)
     messages = [ChatMessage.user("In one sentence: why is the sky blue?")]
     options = CompletionOptions(max_tokens=64, temperature=0)
-    async with model.complete_stream(messages, options) as stream:
+    async with model, model.complete_stream(messages, options) as stream:
         async for chunk in stream:
             print(chunk.content or "", end="", flush=True)
-    timing, usage = stream.response.timing, stream.response.usage
-    if timing is not None and usage is not None:
+    usage, timing = stream.response.usage, stream.response.timing
+    if usage and timing and timing.first_token and timing.tokens_per_second:
         print(
             f"\n\n{usage.completion_tokens} tokens at {timing.tokens_per_second:.0f} tokens/s, "
             f"the first after {timing.first_token:.2f} s\n"
         )
-    await model.unload()
 
 
 async def search() -> None:
     model = EmbeddingModel.local(model_name="starter:embed")
     await load("embedding", model)
-    began = time.perf_counter()
-    question, *texts = (await model.embed([QUESTION, *LIBRARY])).embeddings
-    took = time.perf_counter() - began
+    async with model:
+        began = time.perf_counter()
+        question, *texts = (await model.embed([QUESTION, *LIBRARY])).embeddings
+        took = time.perf_counter() - began
     scores = {
         text: sum(a * b for a, b in zip(question, vector, strict=True))
         for text, vector in zip(LIBRARY, texts, strict=True)
@@ -46,7 +46,6 @@ async def search() -> None:
     for text in sorted(LIBRARY, key=scores.__getitem__, reverse=True):
         print(f"  {scores[text]:5.2f}  {text}")
     print(f"\n{len(LIBRARY) + 1} texts in {took * 1000:.0f} ms")
-    await model.unload()
 
 
 async def load(what: str, model: Local) -> None:

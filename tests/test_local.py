@@ -11,7 +11,7 @@ import weakref
 
 import pytest
 
-from blazen.errors import InferenceError, LoadError, ValidationError
+from blazen.errors import BlazenError, InferenceError, LoadError, ValidationError
 from blazen.local import LocalBackend
 from blazen.types.progress import Progress
 from blazen.types.stream import Stream
@@ -77,8 +77,13 @@ class Numbers(Stream[int, list]):
         super().__init__(*args)
         self._numbers = []
 
+        self.was_whole = False
+
     def _add(self, piece):
         self._numbers.append(piece)
+
+    def _end(self, *, whole):
+        self.was_whole = whole
 
     @property
     def response(self):
@@ -370,3 +375,154 @@ async def test_a_stream_that_others_stopped_is_not_taken_for_whole(toy):
     toy._loading.thread.cancel_all()
     with pytest.raises(InferenceError, match="stopped"):
         await stream.collect()
+
+
+async def test_a_dropped_model_is_freed_without_the_collector():
+    gc.collect()
+    gc.disable()
+    try:
+        dropped = Toy()
+        await dropped.load()
+        engine, gone = dropped.engines[0], weakref.ref(dropped)
+        del dropped
+        for _ in range(1000):  # its thread may just be leaving the call that loaded it
+            if gone() is None and not engine.is_open:
+                break
+            await asyncio.sleep(0.005)
+        assert gone() is None
+        assert not engine.is_open
+    finally:
+        gc.enable()
+
+
+class Panic(BaseException):
+    """What engines in Rust raise."""
+
+
+async def test_a_panic_is_an_error_like_any_other(toy):
+    def work(engine, job):
+        raise Panic("at the disco")
+
+    with pytest.raises(InferenceError, match="Panic: at the disco"):
+        await toy.ask(work)
+    await toy.unload()
+    toy.fail = Panic("loading")
+    with pytest.raises(LoadError, match="Panic: loading"):
+        await toy.load()
+    toy.fail = None
+    assert await toy.ask() is True
+
+
+async def test_a_kept_error_keeps_no_engine():
+    class Forgetful(Toy):
+        def _open(self, job, report):
+            engine = Engine()
+            self.engine_ref = weakref.ref(engine)
+            return engine
+
+    toy = Forgetful()
+
+    def work(engine, job):
+        raise KeyError("kept")
+
+    with pytest.raises(InferenceError) as kept:
+        await toy.ask(work)
+    await toy.unload()
+    assert toy.engine_ref() is None
+    assert "KeyError" in str(kept.value)
+
+
+async def test_stopping_after_the_end_does_not_reach_the_engine(toy):
+    """The engine may be busy with the next request by then."""
+    calls = []
+
+    def work(engine, job):
+        job.on_cancel(lambda: calls.append(1))
+        job.emit(1)
+
+    async with Numbers(lambda: toy._source(work)) as stream:
+        assert [number async for number in stream] == [1]
+    assert calls == []
+
+
+async def test_an_engine_that_fails_to_close_says_so_once(toy, monkeypatch):
+    monkeypatch.setattr(Toy, "_close", staticmethod(lambda engine: 1 / 0))
+    await toy.load()
+    with pytest.raises(InferenceError, match="could not be closed"):
+        await toy.unload()
+    monkeypatch.undo()
+    assert await toy.ask() is True
+
+
+async def test_a_thread_that_can_not_start_is_told_and_tried_again(toy, monkeypatch):
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(BlazenError, match="no thread could be started"):
+        await toy.load()
+    monkeypatch.undo()
+    assert await asyncio.wait_for(toy.ask(), WAIT) is True
+
+
+async def test_a_stream_that_fails_to_start_is_never_whole(toy):
+    toy.fail = OSError("no disk")
+    stream = toy.stream(3)
+    with pytest.raises(LoadError):
+        await stream
+    assert await stream.collect() == []
+    assert not stream.was_whole
+
+
+async def test_closing_a_stream_while_it_starts_stops_it(toy):
+    toy.may_load.clear()
+    stream = toy.stream(10**9)
+    starting = asyncio.ensure_future(stream.__aenter__())
+    await asyncio.to_thread(toy.loading.wait, WAIT)
+    with pytest.raises(BlazenError, match="one reader"):
+        await stream.__anext__()
+    await stream.aclose()
+    toy.may_load.set()
+    await starting
+    assert await asyncio.wait_for(toy.ask(), WAIT) is True
+    assert stream.response == []
+
+
+async def test_a_refused_reader_does_not_end_the_stream_of_the_other(toy):
+    stream = await toy.stream(3000)
+    got = []
+
+    async def read():
+        async for number in stream:
+            got.append(number)
+            await asyncio.sleep(0)
+
+    first = asyncio.create_task(read())
+    while not got:
+        await asyncio.sleep(0)
+    stream._busy = True  # as it is while the first waits for a piece
+    with pytest.raises(BlazenError, match="one reader"):
+        await read()
+    stream._busy = False
+    await first
+    assert got == list(range(3000))
+
+
+async def test_a_generated_stream_can_be_closed_while_it_is_read():
+    cleaned = []
+
+    async def pieces():
+        try:
+            yield 1
+            await asyncio.sleep(600)
+        finally:
+            cleaned.append(True)
+
+    stream = Numbers.of(pieces())
+    reading = asyncio.create_task(stream.collect())
+    while not stream.response:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await asyncio.wait_for(stream.aclose(), WAIT)
+    assert await reading == [1]
+    assert cleaned == [True]

@@ -35,6 +35,13 @@ class Engineless(Backend):
     engine = "an_engine_that_no_one_has"
 
 
+class Optionless:
+    engine = "json.decoder"
+
+    def __init__(self, options):
+        self.options = options
+
+
 class Standard(Backend):
     engine = "sqlite3"
 
@@ -53,6 +60,7 @@ ENTRIES = {
     "good": f"{__name__}:Backend",
     "lacking": f"{__name__}:Engineless",
     "bare": f"{__name__}:Engineless",
+    "optionless": f"{__name__}:Optionless",
     "standard": f"{__name__}:Standard",
     "broken": "a_module_that_no_one_has:Backend",
 }
@@ -182,3 +190,9 @@ def test_listing_imports_no_engine():
         timeout=60,
     )
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+def test_a_backend_without_options_takes_none():
+    assert Model.from_spec("optionless").options is None
+    with pytest.raises(ValidationError, match="takes no options"):
+        Model.from_spec("optionless:target")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import subprocess
 import sys
 import textwrap
@@ -85,14 +86,42 @@ def test_exceptions_come_as_they_are():
         blazen.blocking(Thing()).fail()
 
 
-def test_streams_become_iterators_and_leaving_closes_them():
+def test_streams_are_iterated_and_leaving_one_ends_it():
     thing = blazen.blocking(Thing())
     assert list(thing.count(3)) == [1, 2, 3]
-    counter = thing.count(10)
-    for number in counter:
-        if number == 2:
+    ended = threading.Event()
+
+    async def pieces():
+        try:
+            while True:
+                yield blazen.InferenceChunk(content="x")
+        finally:
+            ended.set()
+
+    stream = blazen.InferenceChunkStream.of(pieces())
+    for _ in blazen.blocking(stream):
+        if len(stream.response.content) == 3:
             break
-    assert counter.closed
+    assert ended.wait(20)
+    assert stream.response.content == "xxx"
+
+
+def test_an_iterator_dropped_on_the_serving_loop_does_not_hang_it():
+    class Dropping:
+        def __init__(self):
+            self.held = iter(blazen.blocking(Counter(10)))
+            next(self.held)
+
+        async def drop(self):
+            del self.held
+            return "dropped"
+
+    assert blazen.blocking(Dropping()).drop() == "dropped"
+    assert blazen.blocking(Thing()).double(1) == 2
+
+
+def test_copying_the_blocking_face_does_not_recurse():
+    assert copy.copy(blazen.blocking(Thing())).double(1) == 2
 
 
 def test_with_enters_and_leaves():

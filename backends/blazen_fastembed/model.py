@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from blazen.bridge import Job
-from blazen.errors import LoadError, UnsupportedError
+from blazen.errors import InferenceError, LoadError, UnsupportedError
 from blazen.hardware import Device, choose_device, thread_budget
 from blazen.local import LocalBackend
 from blazen.options import EmbedOptions
@@ -74,6 +74,10 @@ class FastEmbedModel(LocalBackend["TextEmbedding"], EmbeddingModel):
         known = known_model(str(target))
         patterns: list[str] | None = None
         if known is not None:
+            if self.options.pooling is not None:
+                raise UnsupportedError(
+                    f"fastembed knows how {known.name} pools: leave pooling= out, or give a folder"
+                )
             target = f"hf:{known.repository}"
             patterns = [*known.files, "*.json", "*.txt"]
         folder = locate(
@@ -106,7 +110,7 @@ def _embed(
     tokens = truncated = 0
     for start in range(0, len(texts), batch_size):
         if job.cancelled:
-            break  # no one waits for the rest
+            raise InferenceError("the embedding was stopped")
         batch = texts[start : start + batch_size]
         for encoding in embedding.model.tokenize(batch):
             tokens += sum(encoding.attention_mask)

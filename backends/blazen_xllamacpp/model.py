@@ -93,8 +93,23 @@ class XllamaCppModel(LocalBackend[Engine], Model):
         context = self.options.context_length or min(
             gguf.context_length or DEFAULT_CONTEXT, DEFAULT_CONTEXT
         )
-        threads = thread_budget(self.options.threads)
+        report(Progress("load", 0, 1, unit="models", detail=path.name))
         folder = Path(tempfile.mkdtemp(prefix="blazen-"))
+        try:
+            server = xllamacpp.Server(self._params(path, context, folder))
+            # Ended before its main loop has begun, the engine waits for that loop for ever. A
+            # question that the loop must answer shows that it runs.
+            server.handle_metrics()
+        except BaseException as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise LoadError(f"llama.cpp could not load {path}: {error}") from error
+        report(Progress("load", 1, 1, unit="models", detail=path.name))
+        return Engine(server, folder)
+
+    def _params(self, path: Path, context: int, folder: Path) -> xllamacpp.CommonParams:
+        import xllamacpp
+
+        threads = thread_budget(self.options.threads)
         params = xllamacpp.CommonParams()
         params.model.path = str(path)
         params.n_ctx = context * self.options.parallel
@@ -107,17 +122,7 @@ class XllamaCppModel(LocalBackend[Engine], Model):
         params.cache_ram_mib = 0  # 8 GiB by default, which no budget would know of
         params.verbosity = -1
         _close_doors(params, folder)
-        report(Progress("load", 0, 1, unit="models", detail=path.name))
-        try:
-            server = xllamacpp.Server(params)
-            # Ended before its main loop has begun, the engine waits for that loop for ever. A
-            # question that the loop must answer shows that it runs.
-            server.handle_metrics()
-        except RuntimeError as error:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise LoadError(f"llama.cpp could not load {path}: {error}") from error
-        report(Progress("load", 1, 1, unit="models", detail=path.name))
-        return Engine(server, folder)
+        return params
 
     @staticmethod
     def _close(engine: Engine) -> None:

@@ -12,7 +12,7 @@ from blazen.errors import (
     ValidationError,
 )
 from blazen.types.audio import Audio
-from blazen.types.chat import ChatMessage, Part
+from blazen.types.chat import ChatMessage, Part, Role
 from blazen.types.completion import (
     CompletionOptions,
     FinishReason,
@@ -51,8 +51,9 @@ def write_request(messages: list[ChatMessage], options: CompletionOptions) -> di
         request["stop"] = list(options.stop)
     if options.logit_bias:
         request["logit_bias"] = [[token, bias] for token, bias in options.logit_bias.items()]
-    if options.tools:
-        # The engine lets a model ignore the tools that it was told to use, without a word.
+    uses_tools = options.tools or options.tool_choice not in ("auto", "none")
+    if uses_tools or any(m.tool_calls or m.role is Role.Tool for m in messages):
+        # With a template that knows no tools the engine answers as if there were none.
         raise UnsupportedError("the 'xllamacpp' backend takes no tools yet: leave them out")
     return request
 
@@ -89,17 +90,6 @@ def _write_message(message: ChatMessage) -> dict[str, Any]:
         written["content"] = [_write_part(part) for part in message.content]
     if message.name:
         written["name"] = message.name
-    if message.tool_call_id:
-        written["tool_call_id"] = message.tool_call_id
-    if message.tool_calls:
-        written["tool_calls"] = [
-            {
-                "id": call.id,
-                "type": "function",
-                "function": {"name": call.name, "arguments": call.arguments},
-            }
-            for call in message.tool_calls
-        ]
     return written
 
 

@@ -51,7 +51,10 @@ class ToolCall(Record):
 
     def parsed(self) -> dict[str, Any]:
         """Give the arguments as a dictionary; text that is no JSON object is an error."""
-        arguments = parse_json(self.arguments)
+        try:
+            arguments = parse_json(self.arguments)
+        except ValidationError as error:
+            raise ValidationError(f"the arguments of {self.name!r}: {error}") from error
         if not isinstance(arguments, dict):
             raise ValidationError(
                 f"the arguments of {self.name!r} are no object: {arguments!r:.80}"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from blazen.checks import check_range
+from blazen.checks import check_choice, check_range
 from blazen.errors import ValidationError
 from blazen.types.chat import Tool, ToolCall
 from blazen.types.record import Record, Settings
@@ -28,7 +28,7 @@ class CompletionOptions(Settings):
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
     seed: int | None = None
-    stop: Sequence[str] = ()
+    stop: str | Sequence[str] = ()
     logit_bias: dict[int, float] = field(default_factory=dict)
     tools: Sequence[Tool] = ()
     tool_choice: str = "auto"
@@ -45,11 +45,24 @@ class CompletionOptions(Settings):
         check_range("presence_penalty", self.presence_penalty, at_least=-2, at_most=2)
         check_range("frequency_penalty", self.frequency_penalty, at_least=-2, at_most=2)
         check_range("seed", self.seed, at_least=0, at_most=2**32 - 1, integer=True)
-        stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
-        if not all(isinstance(text, str) and text for text in stop):
+        stop = (self.stop,) if isinstance(self.stop, str) else self.stop
+        if not _all_are(str, stop) or not all(stop):
             raise ValidationError(f"stop must be texts that are not empty, not {self.stop!r}")
-        object.__setattr__(self, "stop", stop)
+        if not _all_are(Tool, self.tools):
+            raise ValidationError(f"tools must be a list of Tool, not {self.tools!r:.80}")
+        names = [tool.name for tool in self.tools]
+        check_choice("tool_choice", self.tool_choice, ("auto", "none", "required", *names))
+        if not isinstance(self.logit_bias, Mapping):
+            raise ValidationError(f"logit_bias maps tokens to numbers, not {self.logit_bias!r:.80}")
+        for token, bias in self.logit_bias.items():
+            check_range("a token of logit_bias", token, at_least=0, integer=True)
+            check_range(f"logit_bias[{token}]", bias)
+        object.__setattr__(self, "stop", tuple(stop))
         object.__setattr__(self, "tools", tuple(self.tools))
+
+
+def _all_are(kind: type, values: object) -> bool:
+    return isinstance(values, Sequence) and all(isinstance(value, kind) for value in values)
 
 
 class FinishReason(str, Enum):

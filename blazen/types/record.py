@@ -12,6 +12,7 @@ import dataclasses
 import enum
 import functools
 import json
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -88,8 +89,8 @@ def parse_json(text: str | bytes) -> Any:
     """Read a JSON text; a broken one is a `ValidationError`."""
     try:
         return json.loads(text)
-    except ValueError as error:
-        raise ValidationError(f"this is not JSON: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ValidationError(f"this is not JSON: {text!r:.80} ({error})") from error
 
 
 def encode(value: Any) -> Any:
@@ -139,7 +140,7 @@ def _decode(tp: Any, data: Any, where: str) -> Any:
         except ValueError:
             return _expect(False, data, where, f"one of {[member.value for member in tp]}")
     if tp is bytes:
-        return base64.b64decode(_expect(isinstance(data, str), data, where, "base64 text"))
+        return _decode_bytes(data, where)
     if issubclass(tp, Path):
         return tp(_expect(isinstance(data, str), data, where, "a path"))
     if tp is float:
@@ -190,8 +191,15 @@ def _decode_container(origin: Any, args: tuple[Any, ...], data: Any, where: str)
     return tuple(items) if issubclass(origin, tuple) else items
 
 
+def _decode_bytes(data: Any, where: str) -> bytes:
+    try:
+        return base64.b64decode(data, validate=True)
+    except (TypeError, ValueError):
+        raise ValidationError(f"{where} must be base64 text, not {data!r:.80}") from None
+
+
 def _decode_key(tp: Any, key: Any, where: str) -> Any:
-    if tp is int and isinstance(key, str) and key.lstrip("-").isdecimal():
+    if tp is int and isinstance(key, str) and re.fullmatch(r"-?[0-9]+", key):
         return int(key)  # JSON knows only texts as keys
     return _decode(tp, key, f"{where}'s key")
 
@@ -201,7 +209,8 @@ def _decode_dataclass(tp: Any, data: Mapping[str, Any], where: str) -> Any:
     names = {field.name for field in dataclasses.fields(tp) if field.init}
     unknown = set(data) - names
     if unknown:
-        raise ValidationError(f"{where}: unknown {sorted(unknown)}; known are {sorted(names)}")
+        odd = ", ".join(sorted(map(repr, unknown)))
+        raise ValidationError(f"{where}: unknown {odd}; known are: {', '.join(sorted(names))}")
     values = {key: _decode(hints[key], item, f"{where}.{key}") for key, item in data.items()}
     try:
         return tp(**values)

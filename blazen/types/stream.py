@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
@@ -92,13 +94,14 @@ class Stream(Generic[T, R]):
         return _Reading(self)
 
     async def __anext__(self) -> T:
-        if self._busy:
-            raise BlazenError("this stream is being read already: one reader at a time")
+        self._expect_no_reader()
+        if self._ended:
+            raise StopAsyncIteration
+        source = self._source or await self._begin()
+        if source is None:
+            raise StopAsyncIteration
         self._busy = True
         try:
-            source = self._source or await self._begin()
-            if source is None or self._ended:
-                raise StopAsyncIteration
             piece = await source.__anext__()
         except BaseException as error:
             # The end, an error or a cancelling: in each case the source has stopped.
@@ -126,13 +129,33 @@ class Stream(Generic[T, R]):
         return f"<{type(self).__name__} {state}: {self.response!r}>"
 
     async def _begin(self) -> Source[T] | None:
-        if self._start is not None and not self._ended:
-            start, self._start = self._start, None
-            self._source = await start()
-        return self._source
+        """Start, unless that is done; ``None`` where the stream was closed before it could."""
+        if self._source is not None or self._ended:
+            return self._source
+        self._expect_no_reader()
+        # Not kept: it refers to the request, and to the pieces of one that is dropped.
+        start, self._start = self._start, None
+        if start is None:
+            return None
+        self._busy = True
+        try:
+            source = await start()
+        except BaseException:
+            self._finish()
+            raise
+        finally:
+            self._busy = False
+        if self._ended:  # closed while it was starting
+            await source.aclose()
+            return None
+        self._source = source
+        return source
+
+    def _expect_no_reader(self) -> None:
+        if self._busy:
+            raise BlazenError("this stream is being read already: one reader at a time")
 
     def _finish(self, *, whole: bool = False) -> None:
-        self._start = None
         if not self._ended:
             self._ended = True
             self._end(whole=whole)
@@ -141,15 +164,20 @@ class Stream(Generic[T, R]):
 class _Reading(Generic[T, R]):
     def __init__(self, stream: Stream[T, R]) -> None:
         self._stream = stream
+        self._reads = False
 
     def __aiter__(self) -> _Reading[T, R]:
         return self
 
     async def __anext__(self) -> T:  # not passed on: its coroutine must hold this object
+        if not self._reads:
+            self._stream._expect_no_reader()
+            self._reads = True
         return await self._stream.__anext__()
 
     def __del__(self) -> None:
-        self._stream.abandon()
+        if self._reads:  # one that was refused must not end the stream of another
+            self._stream.abandon()
 
 
 class _Generated(Generic[T]):
@@ -157,13 +185,34 @@ class _Generated(Generic[T]):
 
     def __init__(self, pieces: AsyncIterator[T]) -> None:
         self._pieces: AsyncIterator[T] | None = pieces
+        self._step: asyncio.Task[Any] | None = None
+        self._closing = False
+        self._ended: asyncio.Event | None = None
 
     async def __anext__(self) -> T:
-        if self._pieces is None:
+        if self._pieces is None or self._closing:
             raise StopAsyncIteration
-        return await self._pieces.__anext__()
+        self._step = asyncio.current_task()
+        try:
+            return await self._pieces.__anext__()
+        except asyncio.CancelledError:
+            if not self._closing:
+                raise
+            if self._step is not None and sys.version_info >= (3, 11):
+                self._step.uncancel()
+            raise StopAsyncIteration from None
+        finally:
+            self._step = None
+            if self._ended is not None:
+                self._ended.set()
 
     async def aclose(self) -> None:
+        # A generator can't be closed while a step of it runs: the step is ended first.
+        self._closing = True
+        if self._step is not None:
+            self._ended = asyncio.Event()
+            self._step.cancel()
+            await self._ended.wait()
         close = getattr(self._pieces, "aclose", None)
         if close is not None:
             await close()

@@ -139,6 +139,29 @@ def test_models_are_known_by_both_kinds_of_name(name, full):
     assert known_model("no/such-model") is None
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "other/bge-small-en-v1.5",
+        "hf:other/bge-small-en-v1.5",
+        "./AllMiniLML6V2",
+        "C:\\bge-small-en",
+    ],
+)
+def test_the_model_of_another_place_is_never_taken_for_a_known_one(name):
+    from blazen_fastembed.names import known_model
+
+    assert known_model(name) is None
+
+
+def test_a_folder_on_the_disk_goes_before_a_known_name(tmp_path, monkeypatch):
+    from blazen_fastembed.names import known_model
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "BGESmallENV15").mkdir()
+    assert known_model("BGESmallENV15") is None
+
+
 async def test_pooling_is_read_from_the_folder_unless_it_is_given(tmp_path):
     from blazen.weights.starter import starter_path
 

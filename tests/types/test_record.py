@@ -105,6 +105,10 @@ def test_defaults_are_left_out():
         ({"name": "n", "unheard": 1}, "unheard"),
         ({"name": "n", "shape": 7}, "shape"),
         ({"name": "n", "data": 5}, "base64"),
+        ({"name": "n", "data": "abc"}, "base64"),
+        ({"name": "n", "data": "!!!"}, "base64"),
+        ({"name": "n", "table": {"--5": 1.0}}, "table"),
+        ({"name": "n", 5: 1, "x": 2}, "unknown 'x', 5"),
     ],
 )
 def test_what_does_not_fit_says_where(data, says):
