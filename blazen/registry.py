@@ -112,7 +112,9 @@ def backend_class(kind: str, name: str) -> type:
     """Give a backend's class, or say what is missing for it."""
     entries = {entry.name: entry for entry in _entries(kind)}
     if name not in entries:
-        raise UnknownBackendError(unknown_name(f"backend for {kind}", name, entries))
+        elsewhere = [entry.group for entry in _entries(None) if entry.name == name]
+        hint = f"; {name!r} is one for {elsewhere[0].removeprefix(PREFIX)}" if elsewhere else ""
+        raise UnknownBackendError(unknown_name(f"backend for {kind}", name, entries) + hint)
     cls: type = entries[name].load()
     missing = _missing(cls)
     if missing:
@@ -153,10 +155,21 @@ def _options(name: str, cls: type, args: tuple[Any, ...], settings: Mapping[str,
     for setting in settings:
         if setting not in fields:
             raise ValidationError(unknown_name(f"option of the {name!r} backend", setting, fields))
+    if len(args) > 1:
+        raise ValidationError(f"the {name!r} backend's options are keywords, all but {fields[0]!r}")
+    if not args and fields and _is_needed(cls, fields[0]) and fields[0] not in settings:
+        raise ValidationError(
+            f"the {name!r} backend needs {fields[0]!r}: a path, a hub id, a URL or a starter name"
+        )
     try:
         return cls(*args, **settings)
     except TypeError as error:
         raise ValidationError(f"the {name!r} backend's options: {error}") from error
+
+
+def _is_needed(cls: type, name: str) -> bool:
+    field = next(field for field in dataclasses.fields(cls) if field.name == name)
+    return field.default is field.default_factory is dataclasses.MISSING
 
 
 def _entries(kind: str | None) -> list[EntryPoint]:

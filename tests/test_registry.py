@@ -92,8 +92,15 @@ def test_what_is_no_spec_is_refused(spec):
 
 
 def test_a_spec_without_the_target_that_it_needs_says_so():
-    with pytest.raises(ValidationError, match="path"):
+    with pytest.raises(ValidationError, match="needs 'path': a path, a hub id"):
         Model.from_spec("good")
+    with pytest.raises(ValidationError, match="are keywords, all but 'path'"):
+        registry.build("model", "good", None, {}, "a", 3)
+
+
+def test_a_backend_of_another_kind_is_told_apart_from_an_unknown_one():
+    with pytest.raises(UnknownBackendError, match="'good' is one for model"):
+        blazen.EmbeddingModel.from_spec("good:x")
 
 
 def test_an_unknown_name_lists_the_known_and_the_nearest():

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from blazen.bridge import Job, StreamJob
-from blazen.errors import LoadError, UnsupportedError
+from blazen.errors import LoadError, UnsupportedError, ValidationError
 from blazen.hardware import Device, choose_device, thread_budget
 from blazen.local import LocalBackend
 from blazen.options import XllamaCppOptions
@@ -80,7 +80,18 @@ class XllamaCppModel(LocalBackend[Engine], Model):
             on_progress=report,
             cancelled=lambda: job.cancelled,
         )
+        if path.is_dir():
+            raise ValidationError(
+                f"{self.options.model_id} is a folder, and this backend reads one GGUF file: name "
+                "the file in it (for an embedding model, see EmbeddingModel)"
+            )
         gguf = read_gguf(path)
+        longest = gguf.context_length
+        if self.options.context_length and longest and self.options.context_length > longest:
+            raise ValidationError(
+                f"context_length is {self.options.context_length}, and {path.name} knows at most "
+                f"{longest}: ask for that or less"
+            )
         if gguf.chat_template is None:
             # The engine would take another model's template without a word.
             raise UnsupportedError(
@@ -90,9 +101,7 @@ class XllamaCppModel(LocalBackend[Engine], Model):
         import xllamacpp
 
         self._device = _choose(self.options.device, xllamacpp.get_device_info())
-        context = self.options.context_length or min(
-            gguf.context_length or DEFAULT_CONTEXT, DEFAULT_CONTEXT
-        )
+        context = self.options.context_length or min(longest or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
         report(Progress("load", 0, 1, unit="models", detail=path.name))
         folder = Path(tempfile.mkdtemp(prefix="blazen-"))
         try:

@@ -212,6 +212,17 @@ async def test_a_base_model_is_refused_instead_of_guessing_its_template():
     assert not model.is_loaded
 
 
+async def test_more_context_than_the_model_knows_is_refused():
+    with pytest.raises(ValidationError, match="at most 8192"):
+        await Model.xllamacpp("starter:chat", context_length=20_000).load()
+
+
+@pytest.mark.needs("starter:embed")
+async def test_a_folder_is_no_gguf_file():
+    with pytest.raises(ValidationError, match="starter:embed is a folder"):
+        await build("starter:embed").load()
+
+
 async def test_a_name_that_leads_nowhere(tmp_path):
     with pytest.raises(ModelNotFoundError):
         await build(tmp_path / "none.gguf").load()
