@@ -7,10 +7,11 @@ plain blocking code; `LocalBackend` brings the lifecycle and the way across to a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 E = TypeVar("E")
 T = TypeVar("T")
+J = TypeVar("J", bound=Job)
 P = ParamSpec("P")
 
 log = logging.getLogger("blazen")
@@ -118,16 +120,11 @@ class LocalBackend(Generic[E]):
         self, work: Callable[Concatenate[E, Job, P], T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Run blocking work on the engine, loading it first. To cancel this stops the work."""
-        while True:
-            thread = await self._loaded()
-
-            def task(job: Job, thread: EngineThread[E] = thread) -> Any:
-                return self._guarded(work, thread.engine, job, *args, **kwargs)
-
-            job = Job(task)
-            if thread.submit(job):
-                break
-        result: T = await self._outcome(job)
+        job = await self._submitted(Job, work, *args, **kwargs)
+        try:
+            result: T = await bridge.outcome(job)
+        except CancelledError as error:
+            raise InferenceError(f"{self._title()} was stopped while it answered") from error
         return result
 
     async def _source(
@@ -138,29 +135,26 @@ class LocalBackend(Generic[E]):
         **kwargs: P.kwargs,
     ) -> StreamReader[T]:
         """Run blocking work that emits pieces, loading the engine first."""
+        return StreamReader(await self._submitted(StreamJob[T], work, *args, **kwargs))
+
+    async def _submitted(
+        self,
+        kind: Callable[[Callable[[J], Any]], J],
+        work: Callable[..., Any],
+        *args: Any,
+        **kwargs: Any,
+    ) -> J:
+        """Queue work for the loaded engine; one that is just unloading is loaded again."""
         while True:
             thread = await self._loaded()
 
-            def task(job: StreamJob[T], thread: EngineThread[E] = thread) -> None:
-                self._guarded(work, thread.engine, job, *args, **kwargs)
+            def task(job: J, thread: EngineThread[E] = thread) -> Any:
+                with _translated(InferenceError, self._title()):
+                    return work(thread.engine, job, *args, **kwargs)
 
-            job: StreamJob[T] = StreamJob(task)
+            job = kind(task)
             if thread.submit(job):
-                return StreamReader(job)
-
-    def _guarded(self, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        try:
-            return work(*args, **kwargs)
-        except BlazenError:
-            raise
-        except BaseException as error:  # engines in Rust panic with one that is no Exception
-            raise InferenceError(f"{self._title()}: {type(error).__name__}: {error}") from error
-
-    async def _outcome(self, job: Job) -> Any:
-        try:
-            return await bridge.outcome(job)
-        except CancelledError as error:
-            raise InferenceError(f"{self._title()} was stopped while it answered") from error
+                return job
 
     async def _loaded(self, on_progress: OnProgress | None = None) -> EngineThread[E]:
         """Give the thread of the loaded engine. All who ask while it loads share one load."""
@@ -225,6 +219,17 @@ class LocalBackend(Generic[E]):
             log.info("unloaded %s", self._title())
 
 
+@contextlib.contextmanager
+def _translated(kind: type[BlazenError], what: str) -> Iterator[None]:
+    """Let no engine's exception out as itself: it becomes the cause of one of ours."""
+    try:
+        yield
+    except BlazenError:
+        raise
+    except BaseException as error:  # engines in Rust panic with one that is no Exception
+        raise kind(f"{what}: {type(error).__name__}: {error}") from error
+
+
 class _Loading(Generic[E]):
     """One load, from its start until the engine is closed."""
 
@@ -237,14 +242,8 @@ class _Loading(Generic[E]):
 
         def work(job: Job) -> E:
             before = hardware.rss_bytes()
-            try:
+            with _translated(LoadError, f"{model._title()} could not be loaded"):
                 engine = model._open(job, self._report)
-            except BlazenError:
-                raise
-            except BaseException as error:
-                raise LoadError(
-                    f"{model._title()} could not be loaded: {type(error).__name__}: {error}"
-                ) from error
             model._memory = max(0, hardware.rss_bytes() - before)
             log.info("loaded %s: memory grew by %d MB", model._title(), model._memory >> 20)
             return engine

@@ -6,8 +6,6 @@ import asyncio
 import contextvars
 import gc
 import os
-import subprocess
-import sys
 import textwrap
 import threading
 import weakref
@@ -17,6 +15,7 @@ import pytest
 
 from blazen import bridge
 from blazen.bridge import EngineThread, Job, StreamJob, StreamReader
+from tests.programs import run_python
 
 WAIT = 20  # seconds: an upper limit for what must happen, never a measure
 
@@ -430,7 +429,7 @@ def test_a_fork_is_refused_with_a_reason():
         sys.exit(0)
     os.waitpid(child, 0)
     """
-    said = _python(code, "-W", "ignore::DeprecationWarning")
+    said = run_python(code, "-W", "ignore::DeprecationWarning")
     assert said.count("BlazenError forked was loaded in process") == 2
     assert "load it after forking" in said
 
@@ -477,7 +476,7 @@ def test_the_interpreter_ends_in_silence_and_closes_the_engine(state):
 {textwrap.indent(textwrap.dedent(EXITS[state]), " " * 8)}
     asyncio.run(main())
     """
-    assert _python(code, "-W", "error", "-X", "dev") == "closed"
+    assert run_python(code, "-W", "error", "-X", "dev") == "closed"
 
 
 def test_the_interpreter_does_not_wait_for_ever_for_an_engine_that_will_not_stop():
@@ -494,7 +493,7 @@ def test_the_interpreter_does_not_wait_for_ever_for_an_engine_that_will_not_stop
     asyncio.run(main())
     print("end")
     """
-    assert _python(code, "-W", "error") == "end"
+    assert run_python(code, "-W", "error") == "end"
 
 
 def test_an_engine_in_use_can_not_be_asked_for_before_it_is_open():
@@ -510,19 +509,6 @@ async def _open(thread):
 
 async def _close(thread):
     await bridge.wait(thread.stop())
-
-
-def _python(code: str, *flags: str) -> str:
-    """Run a program of its own; it must end by itself, in good time, with nothing on stderr."""
-    done = subprocess.run(
-        [sys.executable, *flags, "-c", textwrap.dedent(code)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.stderr == ""
-    assert done.returncode == 0
-    return done.stdout.strip()
 
 
 async def test_a_thread_that_ends_while_it_is_stopped_is_closed_once():

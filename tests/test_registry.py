@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import subprocess
 import sys
-import textwrap
 from importlib.metadata import Distribution, EntryPoint
 
 import pytest
@@ -14,6 +12,7 @@ import blazen
 from blazen import registry
 from blazen.errors import MissingExtraError, UnknownBackendError, ValidationError
 from blazen.protocols.model import Model
+from tests.programs import run_python
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,13 +189,7 @@ def test_listing_imports_no_engine():
     engines = {"xllamacpp", "fastembed", "onnxruntime", "numpy", "huggingface_hub"}
     print(sorted(engines & set(sys.modules)))
     """
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(code)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert (done.stdout.strip(), done.stderr) == ("[]", "")
+    assert run_python(code, "-W", "error") == "[]"
 
 
 def test_a_backend_without_options_takes_none():

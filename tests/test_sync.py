@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import subprocess
-import sys
-import textwrap
 import threading
 
 import pytest
 
 import blazen
 from blazen.errors import BlazenError
+from tests.programs import run_python
 
 
 class Thing:
@@ -179,7 +177,7 @@ def test_ctrl_c_cancels_what_runs():
     except KeyboardInterrupt:
         print("interrupted", flush=True)
     """
-    done = _python(code)
+    done = run_python(code, "-W", "error", "-X", "dev")
     assert done.split() == ["cancelled", "interrupted"]
 
 
@@ -190,16 +188,4 @@ def test_the_interpreter_ends_in_silence():
         async def go(self): return 1
     print(blazen.blocking(Quick()).go())
     """
-    assert _python(code) == "1"
-
-
-def _python(code):
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-X", "dev", "-c", textwrap.dedent(code)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.stderr == ""
-    assert done.returncode == 0
-    return done.stdout.strip()
+    assert run_python(code, "-W", "error", "-X", "dev") == "1"

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import subprocess
 import sys
-import textwrap
 
 import psutil
 import pytest
@@ -22,6 +20,7 @@ from blazen.errors import (
     ValidationError,
 )
 from blazen.testing import ModelSuite
+from tests.programs import run_python
 
 pytestmark = pytest.mark.needs("xllamacpp", "starter:chat")
 
@@ -259,10 +258,4 @@ def test_the_interpreter_ends_in_silence(when):
     kept = asyncio.run(main())
     print("end")
     """
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(code)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "end", "")
+    assert run_python(code, "-W", "error") == "end"

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import struct
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from hypothesis import strategies as st
 from blazen.errors import ModelNotFoundError, ValidationError
 from blazen.weights.gguf import read_gguf
 from blazen.weights.gguf.estimate import estimate_memory
+from tests.programs import measure_reading
 from tests.weights.gguf_files import Maker, Raw, Tensor, small
 
 WHOLE = small().bytes()
@@ -292,27 +291,6 @@ def _bombs() -> dict[str, tuple[bytes, int]]:
     }
 
 
-_MEASURE = """
-import json, sys, time
-from pathlib import Path
-from blazen.errors import ValidationError
-from blazen.weights.gguf import read_gguf
-began = time.process_time()
-try:
-    read_gguf(sys.argv[1])
-    result = "read"
-except ValidationError as error:
-    result = str(error)
-spent = time.process_time() - began
-peak = 0
-status = Path("/proc/self/status")
-if status.exists():  # getrusage would count the parent of the fork as well
-    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-    peak = int(line.split()[1]) * 1024
-print(json.dumps({"result": result, "seconds": spent, "peak": peak}))
-"""
-
-
 @pytest.mark.parametrize("name", list(_bombs()))
 def test_bombs_take_under_a_second_and_under_100_mb(tmp_path: Path, name: str) -> None:
     start, size = _bombs()[name]
@@ -321,18 +299,9 @@ def test_bombs_take_under_a_second_and_under_100_mb(tmp_path: Path, name: str) -
     with path.open("r+b") as sparse:
         sparse.truncate(size)
     try:
-        done = subprocess.run(
-            [sys.executable, "-c", _MEASURE, str(path)],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-            cwd=Path(__file__).parents[2],
-        )
+        measured = measure_reading(read_gguf, path)
     finally:
         path.unlink()
-    assert done.returncode == 0, done.stderr
-    measured = json.loads(done.stdout)
     assert "bomb.gguf is no GGUF file that can be read" in measured["result"]
-    assert measured["seconds"] < 1  # of processor time, so that a busy machine does not count
+    assert measured["seconds"] < 1
     assert measured["peak"] < 100e6
