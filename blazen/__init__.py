@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from blazen.errors import LoadError as LoadError
     from blazen.errors import MissingExtraError as MissingExtraError
     from blazen.errors import ModelNotFoundError as ModelNotFoundError
+    from blazen.errors import OutputError as OutputError
     from blazen.errors import ProviderError as ProviderError
     from blazen.errors import RateLimitError as RateLimitError
     from blazen.errors import TimeoutError as TimeoutError
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
     from blazen.hardware import Device as Device
     from blazen.local import LocalBackend as LocalBackend
     from blazen.options import EmbedOptions as EmbedOptions
+    from blazen.options import GgufEmbedOptions as GgufEmbedOptions
+    from blazen.options import GgufRerankOptions as GgufRerankOptions
+    from blazen.options import LlamaCppOptions as LlamaCppOptions
+    from blazen.options import LoraAdapter as LoraAdapter
+    from blazen.options import MistralRsOptions as MistralRsOptions
     from blazen.options import XllamaCppOptions as XllamaCppOptions
     from blazen.protocols.embedding import EmbeddingModel as EmbeddingModel
     from blazen.protocols.embedding import LocalEmbeddingModel as LocalEmbeddingModel
@@ -49,6 +55,7 @@ if TYPE_CHECKING:
     from blazen.types.chat import ChatMessage as ChatMessage
     from blazen.types.chat import ChatMessage as ChatMessageInput
     from blazen.types.chat import ChatMessage as LlamaCppChatMessageInput
+    from blazen.types.chat import Prompt as Prompt
     from blazen.types.chat import Role as Role
     from blazen.types.chat import Tool as Tool
     from blazen.types.chat import ToolCall as ToolCall
@@ -61,10 +68,12 @@ if TYPE_CHECKING:
     from blazen.types.completion import InferenceTiming as InferenceTiming
     from blazen.types.completion import InferenceUsage as InferenceUsage
     from blazen.types.completion import InferenceUsage as LlamaCppInferenceUsage
+    from blazen.types.completion import LikelyToken as LikelyToken
     from blazen.types.completion import ModelResponse as CandleInferenceResult
     from blazen.types.completion import ModelResponse as InferenceResult
     from blazen.types.completion import ModelResponse as LlamaCppInferenceResult
     from blazen.types.completion import ModelResponse as ModelResponse
+    from blazen.types.completion import TokenLogprob as TokenLogprob
     from blazen.types.embedding import EmbeddingResponse as EmbeddingResponse
     from blazen.types.embedding import Vectors as Vectors
     from blazen.types.generation import ImageOptions as ImageOptions
@@ -74,6 +83,7 @@ if TYPE_CHECKING:
     from blazen.types.image import Image as Image
     from blazen.types.mesh import Mesh as Mesh
     from blazen.types.progress import Progress as Progress
+    from blazen.types.response_format import ResponseFormat as ResponseFormat
     from blazen.types.speech import SpeechOptions as SpeechOptions
     from blazen.types.speech import SpeechStream as SpeechStream
     from blazen.types.stream import Stream as Stream
@@ -81,6 +91,7 @@ if TYPE_CHECKING:
     from blazen.types.transcription import TranscriptionResponse as TranscriptionResponse
     from blazen.types.transcription import TranscriptionStream as TranscriptionStream
     from blazen.weights.pull import pull as pull
+    from blazen.weights.quantization import Quantization as Quantization
 
 _HOMES = {
     "blazen.bridge": (
@@ -98,6 +109,7 @@ _HOMES = {
         "LoadError",
         "MissingExtraError",
         "ModelNotFoundError",
+        "OutputError",
         "ProviderError",
         "RateLimitError",
         "TimeoutError",
@@ -109,6 +121,11 @@ _HOMES = {
     "blazen.local": ("LocalBackend",),
     "blazen.options": (
         "EmbedOptions",
+        "GgufEmbedOptions",
+        "GgufRerankOptions",
+        "LlamaCppOptions",
+        "LoraAdapter",
+        "MistralRsOptions",
         "XllamaCppOptions",
     ),
     "blazen.protocols.embedding": (
@@ -132,6 +149,7 @@ _HOMES = {
     "blazen.types.audio": ("Audio",),
     "blazen.types.chat": (
         "ChatMessage",
+        "Prompt",
         "Role",
         "Tool",
         "ToolCall",
@@ -143,7 +161,9 @@ _HOMES = {
         "InferenceChunkStream",
         "InferenceTiming",
         "InferenceUsage",
+        "LikelyToken",
         "ModelResponse",
+        "TokenLogprob",
     ),
     "blazen.types.embedding": (
         "EmbeddingResponse",
@@ -158,6 +178,7 @@ _HOMES = {
     "blazen.types.image": ("Image",),
     "blazen.types.mesh": ("Mesh",),
     "blazen.types.progress": ("Progress",),
+    "blazen.types.response_format": ("ResponseFormat",),
     "blazen.types.speech": (
         "SpeechOptions",
         "SpeechStream",
@@ -169,6 +190,7 @@ _HOMES = {
         "TranscriptionStream",
     ),
     "blazen.weights.pull": ("pull",),
+    "blazen.weights.quantization": ("Quantization",),
 }
 
 # Other names of the same classes: those that the first documentation gave to one engine's answers.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection
 from typing import Any
 
@@ -37,6 +38,25 @@ def check_choice(name: str, value: Any, choices: Collection[Any]) -> None:
     if value not in choices:
         known = ", ".join(repr(choice) for choice in choices)
         raise ValidationError(f"{name} must be one of {known}, not {value!r}")
+
+
+_UNITS = {"": 1, "B": 1}
+for _power, _letter in enumerate("KMGT", start=1):
+    _UNITS |= {f"{_letter}B": 1000**_power, f"{_letter}IB": 1024**_power}
+
+
+def parse_bytes(name: str, value: Any) -> int:
+    """Read an amount of memory: a number of bytes, or a text such as ``6GiB`` or ``500 MB``."""
+    if isinstance(value, str):
+        read = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", value)
+        if read is None or read[2].upper() not in _UNITS:
+            raise ValidationError(
+                f"{name} must be bytes, or a text such as '6GiB' or '500MB', not {value!r}"
+            )
+        value = round(float(read[1]) * _UNITS[read[2].upper()])
+    check_range(name, value, at_least=1, integer=True)
+    amount: int = value
+    return amount
 
 
 def unknown_name(what: str, name: str, known: Collection[str]) -> str:

@@ -11,6 +11,7 @@
     ├── DownloadError              weights did not arrive
     ├── LoadError                  the engine could not load the model
     ├── InferenceError             the engine failed while it worked
+    ├── OutputError                the answer is not of the shape that was asked for
     ├── BudgetError                it does not fit into the memory that was allowed
     ├── ContextLengthError         the prompt is longer than the model's context
     ├── TimeoutError               it took longer than was allowed (also the built-in TimeoutError)
@@ -74,6 +75,17 @@ class LoadError(BlazenError):
 
 class InferenceError(BlazenError):
     """The engine failed while it worked on a request."""
+
+
+class OutputError(BlazenError):
+    """The answer is not of the shape that was asked for; ``text`` is what came.
+
+    It was cut by ``max_tokens``, or the model can't be held to a shape and went its own way.
+    """
+
+    def __init__(self, message: str, *, text: str) -> None:
+        super().__init__(message)
+        self.text = text
 
 
 class BudgetError(BlazenError):

@@ -5,36 +5,207 @@ The first field is what a spec names: ``Model.from_spec("xllamacpp:starter:chat"
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from os import PathLike
-from typing import Literal
+from typing import Any, Literal
 
-from blazen.checks import check_choice, check_range
+from blazen.checks import check_choice, check_range, parse_bytes
 from blazen.errors import ValidationError
 from blazen.hardware import Device
+from blazen.types.record import Record
+from blazen.weights.quantization import KV_TYPES, Quantization, check_quantization
 
 
 @dataclass(frozen=True)
-class XllamaCppOptions:
-    """llama.cpp's server engine in process: GGUF models, on the CPU or a GPU."""
+class LoraAdapter(Record):
+    """A LoRA adapter, and how strongly it is applied."""
+
+    path: str | PathLike[str]
+    """A path, a hub id with a file, or a URL."""
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_target("the path of an adapter", self.path)
+        check_range("an adapter's scale", self.scale)
+
+
+@dataclass(frozen=True)
+class GgufOptions:
+    """What both backends on llama.cpp take for a chat model."""
 
     model_id: str | PathLike[str]
-    """A GGUF file: a path, a hub id with a file, a URL, or ``starter:chat``."""
+    """A GGUF file: a path, a hub id, a URL, or ``starter:chat``."""
     _: KW_ONLY
+    file: str | None = None
+    """The file inside a folder or a hub repository that holds several."""
+    quantization: Quantization | str | None = None
+    """Which of a repository's files to take, by how its weights are stored."""
+    memory_budget: int | str | None = None
+    """Take the best of a repository's files that fits, context included: ``"6GiB"``."""
     device: Device | str = "auto"
     context_length: int | None = None
     """How many tokens a conversation may have; ``None``: the model's own, at most 4,096."""
     parallel: int = 1
-    """How many requests are answered at once, each with a context of its own."""
+    """How many requests are answered at once."""
     threads: int | None = None
+    batch_size: int = 256
+    """Tokens of a prompt that are read in one go; between two of them others get their turn."""
+    gpu_layers: int | Literal["auto"] = "auto"
+    """How many layers go to the GPU; ``auto``: as many as its free memory holds."""
+    kv_type: str | tuple[str, str] = "f16"
+    """How keys and values are stored: ``q8_0`` halves them. Two names are for each its own."""
+    flash_attention: bool | None = None
+    """``None`` lets the engine decide."""
+    memory_map: bool = True
+    """Whether weights are mapped from the file instead of read into memory."""
+    lora: Sequence[LoraAdapter | str | PathLike[str]] = ()
+    draft_model: str | PathLike[str] | None = None
+    """A small model of the same vocabulary, which proposes tokens that the large one checks."""
+    prompt_lookup: bool = False
+    """Propose tokens by what followed the same words earlier: fast where an answer quotes."""
+    draft_length: int = 8
+    """How many tokens are proposed at a time."""
+    context_shift: bool = False
+    """When an answer fills the context, forget its beginning and go on, instead of ending."""
+    chat_template: str | None = None
+    """A Jinja template in place of the model's own."""
+    projector: str | PathLike[str] | None = None
+    """The multimodal projector (mmproj) of a model that sees images."""
     cache_dir: str | PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         _check_target("model_id", self.model_id)
+        check_quantization(self.quantization)
+        if self.memory_budget is not None:
+            parse_bytes("memory_budget", self.memory_budget)
         Device.parse(self.device)
         check_range("context_length", self.context_length, at_least=16, integer=True)
         check_range("parallel", self.parallel, at_least=1, at_most=256, integer=True)
         check_range("threads", self.threads, at_least=1, integer=True)
+        check_range("batch_size", self.batch_size, at_least=16, integer=True)
+        if self.gpu_layers != "auto":
+            check_range("gpu_layers", self.gpu_layers, at_least=0, integer=True)
+        for kind in self.kv_types:
+            check_choice("kv_type", kind, KV_TYPES)
+        check_choice("flash_attention", self.flash_attention, (True, False, None))
+        object.__setattr__(self, "lora", tuple(map(_adapter, self.lora)))
+        for name in ("draft_model", "projector"):
+            if getattr(self, name) is not None:
+                _check_target(name, getattr(self, name))
+        if self.draft_model is not None and self.prompt_lookup:
+            raise ValidationError("draft_model and prompt_lookup both propose tokens: give one")
+        check_range("draft_length", self.draft_length, at_least=1, at_most=64, integer=True)
+
+    @property
+    def kv_types(self) -> tuple[str, str]:
+        """How keys are stored, and how values are."""
+        return (self.kv_type, self.kv_type) if isinstance(self.kv_type, str) else self.kv_type
+
+
+@dataclass(frozen=True)
+class LlamaCppOptions(GgufOptions):
+    """llama.cpp compiled for this machine: GGUF models, on the CPU or a GPU."""
+
+    parallel: int = 8
+    """How many requests are answered at once; they share the context's memory."""
+
+
+@dataclass(frozen=True)
+class XllamaCppOptions(GgufOptions):
+    """llama.cpp's server engine in process: GGUF models, on the CPU or a GPU.
+
+    With ``parallel``, each request has a context of its own of ``context_length``.
+    """
+
+
+@dataclass(frozen=True)
+class MistralRsOptions:
+    """mistral.rs: GGUF files, and folders or repositories of safetensors."""
+
+    model_id: str | PathLike[str]
+    """A GGUF file or a folder: a path, a hub id, or ``starter:chat``."""
+    _: KW_ONLY
+    file: str | None = None
+    """The file inside a folder or a hub repository that holds several."""
+    quantization: Quantization | str | None = None
+    """Which GGUF of a repository to take; safetensors are quantised so while they load."""
+    memory_budget: int | str | None = None
+    """Take the best of a repository's files that fits, context included: ``"6GiB"``."""
+    device: Device | str = "auto"
+    context_length: int | None = None
+    """How many tokens a conversation may have; ``None``: the model's own, at most 4,096."""
+    parallel: int = 8
+    """How many requests are answered at once."""
+    threads: int | None = None
+    chat_template: str | None = None
+    """A Jinja template in place of the model's own."""
+    cache_dir: str | PathLike[str] | None = None
+
+    def __post_init__(self) -> None:
+        _check_target("model_id", self.model_id)
+        check_quantization(self.quantization)
+        if self.memory_budget is not None:
+            parse_bytes("memory_budget", self.memory_budget)
+        Device.parse(self.device)
+        check_range("context_length", self.context_length, at_least=16, integer=True)
+        check_range("parallel", self.parallel, at_least=1, at_most=256, integer=True)
+        check_range("threads", self.threads, at_least=1, integer=True)
+
+
+@dataclass(frozen=True)
+class GgufEmbedOptions:
+    """Embeddings of a GGUF model through llama.cpp."""
+
+    model_id: str | PathLike[str]
+    """A GGUF file: a path, a hub id, a URL, or a starter."""
+    _: KW_ONLY
+    file: str | None = None
+    quantization: Quantization | str | None = None
+    device: Device | str = "auto"
+    max_length: int | None = None
+    """How many tokens a text may have; ``None`` takes the model's own."""
+    pooling: Literal["mean", "cls", "last"] | None = None
+    """How token vectors become one; ``None`` reads it from the file, and needs it there."""
+    threads: int | None = None
+    gpu_layers: int | Literal["auto"] = "auto"
+    cache_dir: str | PathLike[str] | None = None
+
+    def __post_init__(self) -> None:
+        _check_target("model_id", self.model_id)
+        check_quantization(self.quantization)
+        Device.parse(self.device)
+        check_range("max_length", self.max_length, at_least=1, integer=True)
+        check_choice("pooling", self.pooling, ("mean", "cls", "last", None))
+        check_range("threads", self.threads, at_least=1, integer=True)
+        if self.gpu_layers != "auto":
+            check_range("gpu_layers", self.gpu_layers, at_least=0, integer=True)
+
+
+@dataclass(frozen=True)
+class GgufRerankOptions:
+    """Reranking with a GGUF model through llama.cpp."""
+
+    model_id: str | PathLike[str]
+    """A GGUF file: a path, a hub id or a URL."""
+    _: KW_ONLY
+    file: str | None = None
+    quantization: Quantization | str | None = None
+    device: Device | str = "auto"
+    max_length: int | None = None
+    """How many tokens a query and a document may have together; ``None``: the model's own."""
+    threads: int | None = None
+    gpu_layers: int | Literal["auto"] = "auto"
+    cache_dir: str | PathLike[str] | None = None
+
+    def __post_init__(self) -> None:
+        _check_target("model_id", self.model_id)
+        check_quantization(self.quantization)
+        Device.parse(self.device)
+        check_range("max_length", self.max_length, at_least=1, integer=True)
+        check_range("threads", self.threads, at_least=1, integer=True)
+        if self.gpu_layers != "auto":
+            check_range("gpu_layers", self.gpu_layers, at_least=0, integer=True)
 
 
 @dataclass(frozen=True)
@@ -61,6 +232,10 @@ class EmbedOptions:
         check_range("max_length", self.max_length, at_least=1, integer=True)
         check_choice("pooling", self.pooling, ("mean", "cls", None))
         check_range("threads", self.threads, at_least=1, integer=True)
+
+
+def _adapter(value: Any) -> LoraAdapter:
+    return value if isinstance(value, LoraAdapter) else LoraAdapter(value)
 
 
 def _check_target(name: str, value: object) -> None:

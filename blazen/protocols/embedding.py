@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from blazen.options import EmbedOptions
+from blazen.options import EmbedOptions, GgufEmbedOptions
 from blazen.protocols.local import Local
 from blazen.registry import Factory, Kind, O, P
 from blazen.types.embedding import EmbeddingResponse
@@ -24,6 +24,8 @@ class EmbeddingModelKind(Kind):
 
     fastembed = EmbeddingModelFactory("fastembed", EmbedOptions)
     local = fastembed
+    llamacpp = EmbeddingModelFactory("llamacpp", GgufEmbedOptions)
+    xllamacpp = EmbeddingModelFactory("xllamacpp", GgufEmbedOptions)
 
 
 @runtime_checkable

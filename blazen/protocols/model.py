@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-from blazen.options import XllamaCppOptions
+from blazen.options import LlamaCppOptions, MistralRsOptions, XllamaCppOptions
 from blazen.protocols.local import Local
 from blazen.registry import Factory, Kind, O, P
 from blazen.types.chat import Messages
@@ -22,7 +22,9 @@ class ModelKind(Kind):
 
     kind = "model"
 
+    llamacpp = ModelFactory("llamacpp", LlamaCppOptions)
     xllamacpp = ModelFactory("xllamacpp", XllamaCppOptions)
+    mistralrs = ModelFactory("mistralrs", MistralRsOptions)
 
 
 @runtime_checkable

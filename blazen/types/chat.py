@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, TypeAlias
 
-from blazen.checks import check_choice
-from blazen.errors import ValidationError
+from blazen.checks import check_choice, check_range
+from blazen.errors import UnsupportedError, ValidationError
 from blazen.types.audio import Audio
 from blazen.types.image import Image
 from blazen.types.record import Record, parse_json
@@ -39,6 +39,14 @@ class Tool(Record):
         if not self.name:
             raise ValidationError("a tool needs a name")
 
+    @classmethod
+    def of(cls, function: Callable[..., Any]) -> Tool:
+        """Describe a function: its name, its docstring, and its parameters by their annotations."""
+        from blazen.schema import tool_schema
+
+        description, parameters = tool_schema(function)
+        return cls(function.__name__, description, parameters)
+
 
 @dataclass(frozen=True)
 class ToolCall(Record):
@@ -49,8 +57,12 @@ class ToolCall(Record):
     arguments: str
     """The arguments as the model wrote them: JSON text, possibly cut short."""
 
-    def parsed(self) -> dict[str, Any]:
-        """Give the arguments as a dictionary; text that is no JSON object is an error."""
+    def parsed(self, function: Callable[..., Any] | None = None) -> dict[str, Any]:
+        """Give the arguments as a dictionary; text that is no JSON object is an error.
+
+        With the function that the tool was made of, each has the type that the function names:
+        ``function(**call.parsed(function))``.
+        """
         try:
             arguments = parse_json(self.arguments)
         except ValidationError as error:
@@ -59,7 +71,11 @@ class ToolCall(Record):
             raise ValidationError(
                 f"the arguments of {self.name!r} are no object: {arguments!r:.80}"
             )
-        return arguments
+        if function is None:
+            return arguments
+        from blazen.schema import read_arguments
+
+        return read_arguments(function, arguments)
 
 
 @dataclass(frozen=True)
@@ -122,14 +138,38 @@ class ChatMessage(Record):
         return "".join(part for part in self.parts if isinstance(part, str))
 
 
-Messages: TypeAlias = str | Sequence[ChatMessage | Mapping[str, Any]]
-"""What a chat model takes: messages, or a single text, which is a user's message."""
+@dataclass(frozen=True)
+class Prompt(Record):
+    """Text for a model to go on with as it stands: no template, no roles.
+
+    What a base model takes instead of messages, and an instruction-tuned one too: then the text
+    holds the marks of its template. Token ids are taken as well.
+    """
+
+    text: str | list[int]
+
+    def __post_init__(self) -> None:
+        tokens = self.text
+        if isinstance(tokens, str):
+            return
+        if not isinstance(tokens, list) or not tokens:
+            raise ValidationError(f"a prompt is a text or a list of token ids, not {tokens!r:.80}")
+        for token in tokens:
+            check_range("a token of a prompt", token, at_least=0, integer=True)
+            if token is None:
+                raise ValidationError("a prompt's tokens are numbers, not None")
+
+
+Messages: TypeAlias = str | Prompt | Sequence[ChatMessage | Mapping[str, Any]]
+"""What a chat model takes: messages, or a single text, which is a user's message; or a `Prompt`."""
 
 
 def as_messages(messages: Messages) -> list[ChatMessage]:
     """Give a checked list of messages."""
     if isinstance(messages, str):
         return [ChatMessage.user(messages)]
+    if isinstance(messages, Prompt):
+        raise UnsupportedError("this model takes messages and no bare Prompt: give it messages")
     if not isinstance(messages, Sequence):
         raise ValidationError(f"messages must be a text or a list, not {messages!r:.80}")
     if not messages:

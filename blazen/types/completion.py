@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, Literal
 
 from blazen.checks import check_choice, check_range
-from blazen.errors import ValidationError
+from blazen.errors import OutputError, ValidationError
 from blazen.types.chat import Tool, ToolCall
 from blazen.types.record import Record, Settings
-from blazen.types.stream import Stream
+from blazen.types.response_format import ResponseFormat
+from blazen.types.stream import Source, Stream
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,12 +28,27 @@ class CompletionOptions(Settings):
     repeat_penalty: float | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
+    mirostat: Literal[1, 2] | None = None
+    """Hold the answer's surprise steady, instead of top_k, top_p, min_p and typical_p."""
+    mirostat_tau: float | None = None
+    """How surprising: low is focused. The engines' own default is 5."""
+    mirostat_eta: float | None = None
+    """How fast it adapts. The engines' own default is 0.1."""
     seed: int | None = None
     stop: str | Sequence[str] = ()
     logit_bias: dict[int, float] = field(default_factory=dict)
-    tools: Sequence[Tool] = ()
+    logprobs: int | None = None
+    """Tell how likely each token was, and this many likely ones in its place; 0: itself alone."""
+    response_format: Any = None
+    """A class, a JSON schema, ``"json"`` or a `ResponseFormat`: the shape of the answer."""
+    tools: Sequence[Any] = ()
+    """What may be called: each a `Tool`, or a function whose signature and docstring make one."""
     tool_choice: str = "auto"
     """``auto``, ``none``, ``required``, or the name of a tool."""
+    parallel_tool_calls: bool = True
+    """Whether one answer may call several tools."""
+    reasoning: bool | None = None
+    """Whether a model that can reason before it answers should; ``None`` is its own habit."""
 
     def __post_init__(self) -> None:
         check_range("max_tokens", self.max_tokens, at_least=1, integer=True)
@@ -44,13 +60,19 @@ class CompletionOptions(Settings):
         check_range("repeat_penalty", self.repeat_penalty, at_least=0)
         check_range("presence_penalty", self.presence_penalty, at_least=-2, at_most=2)
         check_range("frequency_penalty", self.frequency_penalty, at_least=-2, at_most=2)
+        check_choice("mirostat", self.mirostat, (1, 2, None))
+        check_range("mirostat_tau", self.mirostat_tau, at_least=0)
+        check_range("mirostat_eta", self.mirostat_eta, at_least=0)
+        check_range("logprobs", self.logprobs, at_least=0, at_most=20, integer=True)
         check_range("seed", self.seed, at_least=0, at_most=2**32 - 1, integer=True)
         stop = (self.stop,) if isinstance(self.stop, str) else self.stop
         if not _all_are(str, stop) or not all(stop):
             raise ValidationError(f"stop must be texts that are not empty, not {self.stop!r}")
-        if not _all_are(Tool, self.tools):
-            raise ValidationError(f"tools must be a list of Tool, not {self.tools!r:.80}")
-        names = [tool.name for tool in self.tools]
+        tools = _tools(self.tools)
+        names = [tool.name for tool in tools]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValidationError(f"two tools are called {twice[0]!r}: give each a name of its own")
         check_choice("tool_choice", self.tool_choice, ("auto", "none", "required", *names))
         if not isinstance(self.logit_bias, Mapping):
             raise ValidationError(f"logit_bias maps tokens to numbers, not {self.logit_bias!r:.80}")
@@ -58,7 +80,25 @@ class CompletionOptions(Settings):
             check_range("a token of logit_bias", token, at_least=0, integer=True)
             check_range(f"logit_bias[{token}]", bias)
         object.__setattr__(self, "stop", tuple(stop))
-        object.__setattr__(self, "tools", tuple(self.tools))
+        object.__setattr__(self, "tools", tools)
+        if self.response_format is not None:
+            object.__setattr__(self, "response_format", ResponseFormat.of(self.response_format))
+
+
+def _tools(values: object) -> tuple[Tool, ...]:
+    if not isinstance(values, Sequence) or isinstance(values, (str, bytes)):
+        raise ValidationError(f"tools must be a list of Tool or of functions, not {values!r:.80}")
+    return tuple(map(_tool, values))
+
+
+def _tool(value: Any) -> Tool:
+    if isinstance(value, Tool):
+        return value
+    if isinstance(value, Mapping):
+        return Tool.from_dict(value)
+    if callable(value):
+        return Tool.of(value)
+    raise ValidationError(f"a tool is a Tool or a function, not {value!r:.80}")
 
 
 def _all_are(kind: type, values: object) -> bool:
@@ -116,6 +156,25 @@ class ToolCallDelta(Record):
     arguments: str = ""
 
 
+@dataclass(frozen=True)
+class LikelyToken(Record):
+    """A token that could have come, and the logarithm of how likely it was."""
+
+    text: str
+    logprob: float
+
+
+@dataclass(frozen=True)
+class TokenLogprob(Record):
+    """A token of the answer, and how likely it was before any setting of the sampling."""
+
+    text: str
+    """Its text; a token that holds a part of a character has a replacement mark instead."""
+    logprob: float
+    top: tuple[LikelyToken, ...] = ()
+    """The likeliest tokens in its place, the first of them the likeliest."""
+
+
 @dataclass(slots=True)
 class InferenceChunk(Record):
     """A piece of an answer."""
@@ -123,6 +182,7 @@ class InferenceChunk(Record):
     content: str | None = None
     reasoning: str | None = None
     tool_calls: tuple[ToolCallDelta, ...] = ()
+    logprobs: tuple[TokenLogprob, ...] = ()
     finish_reason: FinishReason | None = None
     usage: InferenceUsage | None = None
     timing: InferenceTiming | None = None
@@ -135,6 +195,9 @@ class ModelResponse(Record):
     content: str = ""
     reasoning: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
+    parsed: Any = field(default=None, compare=False)
+    """With a ``response_format``: the values, or the class that it was read from."""
+    logprobs: tuple[TokenLogprob, ...] = ()
     finish_reason: FinishReason | None = None
     """``None`` while the answer is still being written."""
     usage: InferenceUsage | None = None
@@ -147,8 +210,15 @@ class ModelResponse(Record):
 class InferenceChunkStream(Stream[InferenceChunk, ModelResponse]):
     """An answer in pieces: ``async for chunk in stream: print(chunk.content or "", end="")``."""
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
+    def __init__(
+        self,
+        start: Callable[[], Awaitable[Source[InferenceChunk]]],
+        response_format: ResponseFormat | None = None,
+    ) -> None:
+        super().__init__(start)
+        self._format = response_format
+        self._parsed: Any = None
+        self._logprobs: list[TokenLogprob] = []
         self._content: list[str] = []
         self._reasoning: list[str] = []
         self._tool_calls: dict[int, _PartialCall] = {}
@@ -163,6 +233,7 @@ class InferenceChunkStream(Stream[InferenceChunk, ModelResponse]):
             self._reasoning.append(piece.reasoning)
         for delta in piece.tool_calls:
             self._tool_calls.setdefault(delta.index, _PartialCall()).add(delta)
+        self._logprobs.extend(piece.logprobs)
         self._finish_reason = piece.finish_reason or self._finish_reason
         self._usage = piece.usage or self._usage
         self._timing = piece.timing or self._timing
@@ -170,6 +241,20 @@ class InferenceChunkStream(Stream[InferenceChunk, ModelResponse]):
     def _end(self, *, whole: bool) -> None:
         if self._finish_reason is None:
             self._finish_reason = FinishReason.Stop if whole else FinishReason.Cancelled
+        if whole and self._format is not None and not self._tool_calls:
+            self._parsed = self._read(self._format)
+
+    def _read(self, wanted: ResponseFormat) -> Any:
+        try:
+            return wanted.parse("".join(self._content))
+        except OutputError as error:
+            if self._finish_reason is not FinishReason.Length:
+                raise
+            raise OutputError(
+                f"the answer was cut at its last token, before its {wanted.kind} was whole: allow "
+                "more with max_tokens, or a longer context",
+                text=error.text,
+            ) from error
 
     @property
     def response(self) -> ModelResponse:
@@ -178,6 +263,8 @@ class InferenceChunkStream(Stream[InferenceChunk, ModelResponse]):
             content="".join(self._content),
             reasoning="".join(self._reasoning),
             tool_calls=tuple(call.whole() for _, call in sorted(self._tool_calls.items())),
+            parsed=self._parsed,
+            logprobs=tuple(self._logprobs),
             finish_reason=self._finish_reason,
             usage=self._usage,
             timing=self._timing,

@@ -10,8 +10,8 @@ from blazen.errors import ValidationError
 from blazen.types.record import Record
 from blazen.weights.gguf.kv_cache import ENCODERS, CacheShape, each_layer, layer_caches, pad
 from blazen.weights.gguf.model import GgufFile, GgufTensor
+from blazen.weights.quantization import KV_TYPES
 
-KV_TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 _BLOCK = re.compile(r"blk\.(\d{1,4})\.")
 _INPUT = ("token_embd", "token_types", "position_embd", "per_layer_token_embd")
 _FLOAT = 4
