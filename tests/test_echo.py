@@ -28,6 +28,7 @@ PACE = 0.002
 
 
 class TestEchoModel(ModelSuite):
+    samples = False
     holds_bytes = memory = 32 << 20
 
     @pytest.fixture
@@ -40,6 +41,8 @@ class TestEchoModel(ModelSuite):
 
 
 class TestSeveralEchoesAtOnce(ModelSuite):
+    samples = False
+
     @pytest.fixture(scope="class")
     @classmethod
     def model(cls):

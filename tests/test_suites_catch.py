@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import importlib
 import threading
 import time
@@ -83,7 +84,45 @@ def echo(cls, **options):
 
 
 def test_a_sound_backend_fails_nothing(failures):
-    assert failures(echo(EchoModel)) == set()
+    assert failures(echo(EchoModel), settings="samples = False") == set()
+
+
+class Shapeless(EchoModel):
+    """Drops what it can't do, instead of refusing it."""
+
+    def complete_stream(self, messages, options=None):
+        chosen = CompletionOptions.of(options)
+        kept = CompletionOptions(max_tokens=chosen.max_tokens, stop=chosen.stop)
+        return super().complete_stream(messages, kept)
+
+
+def test_features_that_are_dropped_in_silence(failures):
+    found = failures(echo(Shapeless), only="schema or pattern or tool or likelihood or cut")
+    assert found == {
+        "test_an_answer_fits_its_schema",
+        "test_an_answer_matches_its_pattern",
+        "test_a_required_tool_is_called",
+        "test_a_named_tool_is_called",
+        "test_tokens_come_with_their_likelihood",
+        "test_a_shape_that_is_cut_is_an_error",
+    }
+
+
+class WrongCall(EchoModel):
+    """Calls the first tool, whichever was named."""
+
+    def complete_stream(self, messages, options=None):
+        chosen = CompletionOptions.of(options)
+        if chosen.tool_choice != "auto":
+            chosen = dataclasses.replace(chosen, tool_choice="required")
+        return super().complete_stream(messages, chosen)
+
+
+def test_a_call_of_another_tool(failures):
+    assert failures(echo(WrongCall), only="tool") == {
+        "test_a_named_tool_is_called",
+        "test_tools_that_may_not_be_called_are_not",
+    }
 
 
 class Deaf(EchoModel):

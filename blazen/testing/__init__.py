@@ -17,17 +17,21 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from blazen.testing.answering import AnsweringSuite as AnsweringSuite
     from blazen.testing.echo import EchoEmbedding as EchoEmbedding
     from blazen.testing.echo import EchoModel as EchoModel
     from blazen.testing.echo_engine import EchoOptions as EchoOptions
     from blazen.testing.echo_media import EchoImage as EchoImage
     from blazen.testing.echo_media import EchoMesh as EchoMesh
+    from blazen.testing.echo_rerank import EchoReranker as EchoReranker
     from blazen.testing.echo_speech import EchoTranscription as EchoTranscription
     from blazen.testing.echo_speech import EchoTTS as EchoTTS
     from blazen.testing.embedding import EmbeddingSuite as EmbeddingSuite
     from blazen.testing.image import ImageSuite as ImageSuite
     from blazen.testing.local import LocalSuite as LocalSuite
     from blazen.testing.model import ModelSuite as ModelSuite
+    from blazen.testing.model import TextModelSuite as TextModelSuite
+    from blazen.testing.rerank import RerankSuite as RerankSuite
     from blazen.testing.streaming import StreamSuite as StreamSuite
     from blazen.testing.suite import Suite as Suite
     from blazen.testing.three_d import ThreeDSuite as ThreeDSuite
@@ -35,13 +39,16 @@ if TYPE_CHECKING:
     from blazen.testing.tts import TTSSuite as TTSSuite
 
 _SUITES = {
+    "AnsweringSuite": "answering",
     "EmbeddingSuite": "embedding",
     "ImageSuite": "image",
     "LocalSuite": "local",
     "ModelSuite": "model",
+    "RerankSuite": "rerank",
     "StreamSuite": "streaming",
     "Suite": "suite",
     "TTSSuite": "tts",
+    "TextModelSuite": "model",
     "ThreeDSuite": "three_d",
     "TranscriptionSuite": "transcription",
 }
@@ -51,6 +58,7 @@ _ECHOES = {
     "EchoMesh": "echo_media",
     "EchoModel": "echo",
     "EchoOptions": "echo_engine",
+    "EchoReranker": "echo_rerank",
     "EchoTTS": "echo_speech",
     "EchoTranscription": "echo_speech",
 }

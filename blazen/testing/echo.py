@@ -27,11 +27,18 @@ from blazen.types.embedding import EmbeddingResponse, EmbeddingUsage, Vectors, a
 
 DIMENSIONS = 64
 
+_REFUSED = {
+    "response_format": "what it says is what it heard",
+    "logprobs": "it is always certain",
+    "reasoning": "it does not think",
+}
+
 
 class EchoModel(EchoBackend, Model):
     """A chat model that says again what the last message said, a word at a time.
 
-    With ``tool_choice`` set to ``required`` or a name it calls that tool with the text instead.
+    With ``tool_choice`` set to ``required`` or a name it calls that tool instead, with the text
+    where the tool's schema leaves it free.
     """
 
     def complete_stream(
@@ -39,6 +46,7 @@ class EchoModel(EchoBackend, Model):
     ) -> InferenceChunkStream:
         """Say it again, a word a piece."""
         chat, chosen = as_messages(messages), CompletionOptions.of(options)
+        chosen.refuse("echo", _REFUSED)
         if not all(isinstance(part, str) for message in chat for part in message.parts):
             raise UnsupportedError("the echo model reads text only: leave images and audio out")
         prompt_tokens = sum(len(_words(message.text)) for message in chat)
@@ -105,8 +113,10 @@ def _tool_call(
 ) -> ToolCallDelta | None:
     if options.tool_choice in ("auto", "none") or chat[-1].role is Role.Tool:
         return None
-    names = [tool.name for tool in options.tools]
-    name = names[0] if names and options.tool_choice == "required" else options.tool_choice
-    if name not in names:
-        raise ValidationError(unknown_name("tool", name, names))
-    return ToolCallDelta(0, "echo-0", name, json.dumps({"text": text}))
+    tools = {tool.name: tool for tool in options.tools}
+    name = next(iter(tools), "") if options.tool_choice == "required" else options.tool_choice
+    if name not in tools:
+        raise ValidationError(unknown_name("tool", name, list(tools)))
+    wanted = (tools[name].parameters or {}).get("properties", {"text": {}})
+    arguments = {key: (schema.get("enum") or [text])[0] for key, schema in wanted.items()}
+    return ToolCallDelta(0, "echo-0", name, json.dumps(arguments))

@@ -8,10 +8,11 @@ import pytest
 
 from blazen.errors import ContextLengthError, UnsupportedError
 from blazen.protocols.model import Model
+from blazen.testing.answering import AnsweringSuite
 from blazen.testing.local import LocalSuite
 from blazen.testing.running import on_loop
 from blazen.testing.streaming import StreamSuite
-from blazen.types.chat import ChatMessage
+from blazen.types.chat import ChatMessage, Prompt
 from blazen.types.completion import FinishReason, InferenceChunk, ModelResponse
 
 BAD_MESSAGES: dict[str, Any] = {
@@ -51,7 +52,7 @@ ODD_TEXTS = {
 }
 
 
-class ModelSuite(StreamSuite, LocalSuite):
+class ModelSuite(StreamSuite, AnsweringSuite, LocalSuite):
     """What a chat model must do, whatever its engine.
 
     A backend whose batches change its results overrides `same` with a looser comparison.
@@ -81,13 +82,13 @@ class ModelSuite(StreamSuite, LocalSuite):
     async def ask(self, model: Any, question: Any) -> ModelResponse:
         """Complete a prompt."""
         prompt, max_tokens = question
-        answer: ModelResponse = await model.complete(prompt, self.options(max_tokens))
+        answer: ModelResponse = await model.complete(self.say(prompt), self.options(max_tokens))
         return answer
 
     def stream(self, model: Any, question: Any) -> Any:
         """Complete a prompt piece by piece."""
         prompt, max_tokens = question
-        return model.complete_stream(prompt, self.options(max_tokens))
+        return model.complete_stream(self.say(prompt), self.options(max_tokens))
 
     def same(self, answer: ModelResponse, expected: ModelResponse) -> bool:
         """Compare texts, reasons and token counts; not what was cached, nor times."""
@@ -127,7 +128,7 @@ class ModelSuite(StreamSuite, LocalSuite):
     @on_loop
     async def test_max_tokens_ends_an_answer(self, model: Any) -> None:
         """No more tokens come than were asked for, and the answer says that it was cut."""
-        answer = await model.complete(self.prompt, self.options(3))
+        answer = await model.complete(self.say(self.prompt), self.options(3))
         assert answer.usage.completion_tokens <= 3
         longer = await self.ask(model, self.long_question())
         if longer.usage is not None and longer.usage.completion_tokens > 3:
@@ -143,20 +144,20 @@ class ModelSuite(StreamSuite, LocalSuite):
         stop = words[len(words) // 2]
         options = self.options(self.long_max_tokens, stop=[stop])
         try:
-            answer = await model.complete(self.prompt, options)
+            answer = await model.complete(self.say(self.prompt), options)
         except UnsupportedError as refusal:
             pytest.skip(f"the model takes no stop texts: {refusal}")
         expected = whole[: whole.index(stop)]
         assert answer.content.rstrip() == expected.rstrip()
         assert answer.finish_reason is FinishReason.Stop
-        pieces = [piece async for piece in model.complete_stream(self.prompt, options)]
+        pieces = [piece async for piece in model.complete_stream(self.say(self.prompt), options)]
         assert self.joined(pieces).rstrip() == expected.rstrip()
 
     @on_loop
     async def test_messages_are_taken_in_every_form(self, model: Any) -> None:
         """A text, a dictionary and a message say the same."""
         options = self.options(self.max_tokens)
-        expected = await model.complete(self.prompt, options)
+        expected = await model.complete(self.say(self.prompt), options)
         for messages in (
             [{"role": "user", "content": self.prompt}],
             [ChatMessage.user(self.prompt)],
@@ -192,8 +193,8 @@ class ModelSuite(StreamSuite, LocalSuite):
     async def test_bad_options_are_refused(self, model: Any, what: str) -> None:
         """What can't be options is a `ValidationError`, whole or streamed."""
         options = BAD_OPTIONS[what]
-        await self.check_refused(lambda: model.complete(self.prompt, options))
-        await self.check_refused(lambda: model.complete_stream(self.prompt, options))
+        await self.check_refused(lambda: model.complete(self.say(self.prompt), options))
+        await self.check_refused(lambda: model.complete_stream(self.say(self.prompt), options))
 
     @pytest.mark.parametrize("what", ODD_TEXTS)
     @on_loop
@@ -207,9 +208,30 @@ class ModelSuite(StreamSuite, LocalSuite):
         if self.too_long_prompt is None:
             pytest.skip("the suite has no too_long_prompt")
         with pytest.raises(ContextLengthError) as refusal:
-            await model.complete(self.too_long_prompt, self.options(self.max_tokens))
+            await model.complete(self.say(self.too_long_prompt), self.options(self.max_tokens))
         assert refusal.value.tokens > refusal.value.limit > 0
         await self.ask(model, self.questions(1)[0])
+
+
+class TextModelSuite(ModelSuite):
+    """What a base model must do: it continues a `Prompt`, and refuses messages."""
+
+    def say(self, text: str) -> Any:
+        """Give the text as it stands."""
+        return Prompt(text)
+
+    @on_loop
+    async def test_messages_are_taken_in_every_form(self, model: Any) -> None:
+        """They are not: without a chat template there is no saying how, and the error says so."""
+        for messages in (self.prompt, [{"role": "user", "content": self.prompt}]):
+            with pytest.raises(UnsupportedError, match="Prompt"):
+                await model.complete(messages, self.options(self.max_tokens))
+
+    @on_loop
+    async def test_a_whole_conversation_is_taken(self, model: Any) -> None:
+        """It is not either."""
+        chat = [ChatMessage.system("You answer briefly."), ChatMessage.user(self.prompt)]
+        await self.check_refused(lambda: model.complete_stream(chat), UnsupportedError)
 
 
 def _essence(answer: ModelResponse) -> tuple[Any, ...]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import Any, Literal
 
 from blazen.checks import check_choice, check_range
-from blazen.errors import OutputError, ValidationError
+from blazen.errors import OutputError, UnsupportedError, ValidationError
 from blazen.types.chat import Tool, ToolCall
 from blazen.types.record import Record, Settings
 from blazen.types.response_format import ResponseFormat
@@ -84,6 +84,15 @@ class CompletionOptions(Settings):
         if self.response_format is not None:
             object.__setattr__(self, "response_format", ResponseFormat.of(self.response_format))
 
+    def refuse(self, backend: str, reasons: Mapping[str, str]) -> None:
+        """Refuse what a backend can't do: ``reasons`` says why, by the option's name."""
+        for option in fields(self):
+            reason = reasons.get(option.name)
+            value = getattr(self, option.name)
+            unset = option.default_factory() if callable(option.default_factory) else option.default
+            if reason is not None and value != unset:
+                raise UnsupportedError(f"the {backend!r} backend takes no {option.name}: {reason}")
+
 
 def _tools(values: object) -> tuple[Tool, ...]:
     if not isinstance(values, Sequence) or isinstance(values, (str, bytes)):
@@ -98,7 +107,7 @@ def _tool(value: Any) -> Tool:
         return Tool.from_dict(value)
     if callable(value):
         return Tool.of(value)
-    raise ValidationError(f"a tool is a Tool or a function, not {value!r:.80}")
+    raise ValidationError(f"one of the tools is neither a Tool nor a function: {value!r:.80}")
 
 
 def _all_are(kind: type, values: object) -> bool:
