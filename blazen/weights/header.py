@@ -6,8 +6,9 @@ import contextlib
 import io
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 from blazen.errors import ModelNotFoundError, ValidationError
 
@@ -29,6 +30,39 @@ def model_path(path: str | os.PathLike[str]) -> Path:
     with contextlib.suppress(RuntimeError):  # there may be no home folder to expand to
         return Path(path).expanduser()
     return Path(path)
+
+
+class Readable(Protocol):
+    """What a header is read from."""
+
+    def seek(self, offset: int, /) -> int:
+        """Go to a place."""
+
+    def read(self, size: int, /) -> bytes:
+        """Give the bytes from there on, up to so many."""
+
+
+class Incoming:
+    """A file that comes in: what has come is kept, so that it can be read again."""
+
+    def __init__(self, more: Callable[[int], bytes]) -> None:
+        self._more = more
+        self._bytes = bytearray()
+        self._at = 0
+
+    def seek(self, offset: int, /) -> int:
+        """Go to a place."""
+        self._at = offset
+        return offset
+
+    def read(self, size: int, /) -> bytes:
+        """Give the bytes from there on, up to so many; they are waited for."""
+        while (missing := self._at + size - len(self._bytes)) > 0:
+            block = self._more(missing)
+            if not block:
+                break
+            self._bytes += block
+        return bytes(self._bytes[self._at : self._at + size])
 
 
 @contextlib.contextmanager

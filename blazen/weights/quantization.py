@@ -8,6 +8,14 @@ from enum import Enum
 from blazen.checks import unknown_name
 from blazen.errors import ValidationError
 
+# Other words of a name have digits too, so that a quantisation stands alone between marks. What is
+# only like one (``Q4_K_XL``, ``Q4_0_4_4``) is found whole, and not taken for what it begins with.
+_WORD = re.compile(
+    r"(?<![A-Za-z0-9])(?:I?Q[1-8][A-Z0-9_]*|TQ[12]_0|(?:MX|NV)FP4[A-Z0-9_]*|BF16|FP?(?:16|32))"
+    r"(?![A-Za-z0-9_])",
+    re.IGNORECASE,
+)
+
 KV_TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 """How llama.cpp can store keys and values."""
 
@@ -50,11 +58,29 @@ class Quantization(str, Enum):
         """Read a name however it is written: ``Q4KM``, ``q4_k_m``, ``Q4-K-M``."""
         if isinstance(value, cls):
             return value
-        plain = re.sub(r"[^A-Z0-9]", "", str(value).upper())
-        for member in cls:
-            if member.name == plain:
-                return member
-        raise ValidationError(unknown_name("quantization", str(value), [m.value for m in cls]))
+        member = cls._read(str(value))
+        if member is None:
+            raise ValidationError(unknown_name("quantization", str(value), [m.value for m in cls]))
+        return member
+
+    @classmethod
+    def _read(cls, text: str) -> Quantization | None:
+        plain = re.sub(r"[^A-Z0-9]", "", text.upper())
+        plain = {"FP16": "F16", "FP32": "F32"}.get(plain, plain)
+        return next((member for member in cls if member.name == plain), None)
+
+
+def quantization_in(name: str) -> str | None:
+    """Give the quantisation that a file's name says, or its folder's; ``None`` where none does.
+
+    ``qwen-q4_k_m.gguf`` gives ``Q4_K_M``, as `Quantization` writes it. A word that is none of these
+    comes as it is, in capitals: ``Q4_K_XL``.
+    """
+    for part in reversed(name.replace("\\", "/").split("/")):
+        if words := _WORD.findall(part):
+            known = Quantization._read(words[-1])
+            return known.value if known else str(words[-1]).upper()
+    return None
 
 
 def check_quantization(value: Quantization | str | None) -> None:

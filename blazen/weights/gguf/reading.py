@@ -7,7 +7,6 @@ against the size of the file before memory is taken for it, and what no real mod
 
 from __future__ import annotations
 
-import io
 import os
 import struct
 from array import array
@@ -29,7 +28,7 @@ from blazen.weights.gguf.array import (
 from blazen.weights.gguf.model import GgufFile, GgufTensor
 from blazen.weights.gguf.split import read_split
 from blazen.weights.gguf.types import TENSOR_TYPES
-from blazen.weights.header import looks_like, model_path, open_model_file
+from blazen.weights.header import Incoming, Readable, looks_like, model_path, open_model_file
 
 MAX_TENSORS = 1 << 16
 _MAX_KEYS = 1 << 14
@@ -59,8 +58,17 @@ def read_part(path: Path) -> GgufFile:
         return _Parser(path, file, size).parse()
 
 
+def read_start(path: Path, more: Callable[[int], bytes], size: int) -> GgufFile:
+    """Read the header of a file that comes in, of which no more is taken than its header.
+
+    ``more`` gives the next bytes, up to so many. Of a split model this is the one part alone, and
+    long arrays can't be read: the file is not here.
+    """
+    return _Parser(path, Incoming(more), size).parse()
+
+
 class _Parser:
-    def __init__(self, path: Path, file: io.FileIO, size: int) -> None:
+    def __init__(self, path: Path, file: Readable, size: int) -> None:
         self.path, self.size = path, size
         self._file = file
         self._at = 0  # where the next value starts in the file

@@ -81,6 +81,30 @@ class Remote:
         snapshots.keep_listing(self.folder, commit, Listing(True, tuple(files)))
         return commit, files
 
+    def read_start(
+        self, filename: str, revision: str | None, read: Callable[[Callable[[int], bytes]], T]
+    ) -> T:
+        """Give what ``read`` makes of the first bytes of a file; the rest is not fetched."""
+
+        def ask() -> T:
+            with web.opened(url, self._account(), self.timeout) as response:
+                done = 0
+
+                def more(count: int) -> bytes:
+                    nonlocal done
+                    self._check_cancelled()
+                    block = web.read(response, count)
+                    done += len(block)
+                    if not block and done < (total or 0):
+                        raise web.Transient(f"arrived truncated: {done} of {total} bytes")
+                    return block
+
+                total = web.length(response)
+                return read(more)
+
+        url = self._url(filename, revision)
+        return self._ask(ask, filename, revision)
+
     def bring_all(self, files: list[HubFile], commit: str, report: OnProgress) -> None:
         """Fetch files one after the other, and report on all of them together."""
         total = sum(file.size or 0 for file in files)

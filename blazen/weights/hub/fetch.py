@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from blazen.errors import DownloadError, ModelNotFoundError, ValidationError
 from blazen.offline import is_offline
@@ -21,6 +22,8 @@ from blazen.weights.hub import snapshots
 from blazen.weights.hub.client import Remote
 from blazen.weights.hub.snapshots import HubFile
 from blazen.weights.target import Target, check_hub_file
+
+T = TypeVar("T")
 
 
 def fetch_file(
@@ -104,6 +107,7 @@ def list_files(
     token: str | None = None,
     endpoint: str | None = None,
     offline: bool | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
     timeout: float = 30,
 ) -> list[HubFile]:
     """Give the files of a repository; what was listed before is given without the network.
@@ -118,9 +122,46 @@ def list_files(
     if listing is not None and (listing.whole or is_offline(offline)):
         return list(listing.files)
     if is_offline(offline):
-        raise _not_here(f"the list of files of {repo}")
-    remote = Remote(repo, root, token, endpoint, timeout, lambda: False)
+        here = snapshots.files_in(folder / "snapshots" / commit) if commit else []
+        if not here:
+            raise _not_here(f"the list of files of {repo}")
+        return here
+    remote = Remote(repo, root, token, endpoint, timeout, cancelled)
     return remote.list_all(revision)[1]
+
+
+def files_here(
+    repo: str, *, revision: str | None = None, cache_dir: str | os.PathLike[str] | None = None
+) -> list[HubFile]:
+    """Give the files of a repository that are on this disk, whole; the network is left alone."""
+    folder = snapshots.repo_folder(cache_root(cache_dir), repo)
+    commit = snapshots.commit_of(folder, revision)
+    return snapshots.files_in(folder / "snapshots" / commit) if commit else []
+
+
+def read_start(
+    repo: str,
+    filename: str,
+    read: Callable[[Callable[[int], bytes]], T],
+    *,
+    revision: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    token: str | None = None,
+    endpoint: str | None = None,
+    offline: bool | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+    timeout: float = 30,
+) -> T:
+    """Give what ``read`` makes of a file's beginning; no more is fetched than it asks for.
+
+    ``read`` is given a function that returns the next bytes, up to so many; nothing is the end.
+    """
+    check_hub_file(filename)
+    _check(repo, revision)
+    if is_offline(offline):
+        raise _not_here(f"{filename} of {repo}")
+    remote = Remote(repo, cache_root(cache_dir), token, endpoint, timeout, cancelled)
+    return remote.read_start(filename, revision, read)
 
 
 def pick(files: Sequence[str], *, suffix: str, hint: str | Sequence[str] = ()) -> str:

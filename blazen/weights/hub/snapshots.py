@@ -131,6 +131,16 @@ def keep_listing(folder: Path, commit: str, listing: Listing) -> None:
             fresh.replace(path)
 
 
+def files_in(snapshot: Path) -> list[HubFile]:
+    """Give the files of a snapshot that are whole, as the hub would list them."""
+    paths = [(name, (snapshot / name)) for name in names_in(snapshot)]
+    # A link leads to the blob, which is named by its hash; without links that is not known.
+    return [
+        HubFile(name, path.stat().st_size, path.resolve().name if path.is_symlink() else "")
+        for name, path in paths
+    ]
+
+
 def names_in(snapshot: Path) -> list[str]:
     """Give the files of a snapshot that are whole."""
     found = (path for path in snapshot.rglob("*") if path.is_file())
