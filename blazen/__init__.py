@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from blazen.protocols.local import Local as Local
     from blazen.protocols.model import LocalModel as LocalModel
     from blazen.protocols.model import Model as Model
+    from blazen.protocols.rerank import LocalReranker as LocalReranker
+    from blazen.protocols.rerank import Reranker as Reranker
     from blazen.protocols.three_d import ThreeD as ThreeD
     from blazen.protocols.three_d import ThreeD as ThreeDGeneration
     from blazen.protocols.transcription import Transcription as Transcription
@@ -83,6 +85,8 @@ if TYPE_CHECKING:
     from blazen.types.image import Image as Image
     from blazen.types.mesh import Mesh as Mesh
     from blazen.types.progress import Progress as Progress
+    from blazen.types.rerank import RankedDocument as RankedDocument
+    from blazen.types.rerank import RerankResponse as RerankResponse
     from blazen.types.response_format import ResponseFormat as ResponseFormat
     from blazen.types.speech import SpeechOptions as SpeechOptions
     from blazen.types.speech import SpeechStream as SpeechStream
@@ -138,6 +142,10 @@ _HOMES = {
         "LocalModel",
         "Model",
     ),
+    "blazen.protocols.rerank": (
+        "LocalReranker",
+        "Reranker",
+    ),
     "blazen.protocols.three_d": ("ThreeD",),
     "blazen.protocols.transcription": ("Transcription",),
     "blazen.protocols.tts": ("TTS",),
@@ -178,6 +186,10 @@ _HOMES = {
     "blazen.types.image": ("Image",),
     "blazen.types.mesh": ("Mesh",),
     "blazen.types.progress": ("Progress",),
+    "blazen.types.rerank": (
+        "RankedDocument",
+        "RerankResponse",
+    ),
     "blazen.types.response_format": ("ResponseFormat",),
     "blazen.types.speech": (
         "SpeechOptions",

@@ -1,0 +1,89 @@
+"""`EmbeddingModel` on llama.cpp's server engine."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from blazen.bridge import Job
+from blazen.errors import InferenceError
+from blazen.hardware import Device
+from blazen.local import LocalBackend
+from blazen.options import GgufEmbedOptions
+from blazen.protocols.embedding import EmbeddingModel
+from blazen.types.embedding import EmbeddingResponse, EmbeddingUsage, Vectors, as_texts
+from blazen.types.progress import OnProgress
+from blazen.weights.gguf import GgufFile
+from blazen.weights.gguf.pooling import choose_pooling
+from blazen_xllamacpp.encoder import Encoder, Group, check_answer, open_encoder
+
+
+class XllamaCppEmbedding(LocalBackend[Encoder], EmbeddingModel):
+    """Vectors of a GGUF model: an embedding model, or a chat model that is told how to pool."""
+
+    Options = GgufEmbedOptions
+    engine = "xllamacpp"
+    options: GgufEmbedOptions
+
+    def __init__(self, options: GgufEmbedOptions) -> None:
+        super().__init__(options)
+        self._device = Device.parse(options.device)
+
+    @property
+    def device(self) -> str:
+        """Where it runs; before it is loaded, where it was asked to run."""
+        return str(self._device)
+
+    async def embed(self, texts: str | Sequence[str]) -> EmbeddingResponse:
+        """Give a vector for each text, in order; one that is too long is refused, never cut."""
+        return await self._call(_embed, as_texts(texts), self._title())
+
+    def _open(self, job: Job, report: OnProgress) -> Encoder:
+        encoder = open_encoder(
+            self.options,
+            job,
+            report,
+            prepare=lambda gguf: choose_pooling(gguf, self.options.pooling),
+        )
+        self._device = encoder.device
+        return encoder
+
+    @staticmethod
+    def _close(engine: Encoder) -> None:
+        engine.close()
+
+
+def _embed(encoder: Encoder, job: Job, texts: list[str], title: str) -> EmbeddingResponse:
+    found = encoder.read(job, texts, "texts", lambda group: _ask(encoder, group))
+    dimensions = len(found.rows[0]) // 4
+    vectors = Vectors(b"".join(found.rows), dimensions)
+    for index, vector in enumerate(vectors):
+        if not math.isfinite(sum(vector)):  # one that is no number makes the sum none
+            raise InferenceError(
+                f"{encoder.gguf.path.name} gave no numbers for text {index} of {len(texts)}: its "
+                "weights are broken, or too coarsely quantised"
+            )
+    return EmbeddingResponse(vectors, title, EmbeddingUsage(found.tokens))
+
+
+def _ask(encoder: Encoder, texts: Sequence[str]) -> Group[bytes]:
+    entry: Any = list(texts)
+    if entry == [""]:
+        entry = _empty(encoder.gguf)
+    request = {"input": entry, "encoding_format": "base64"}
+    answer = check_answer(encoder.server.handle_embeddings(request))
+    rows = sorted(answer["data"], key=lambda row: int(row["index"]))
+    return Group(
+        [base64.b64decode(row["embedding"]) for row in rows], answer["usage"]["prompt_tokens"]
+    )
+
+
+def _empty(gguf: GgufFile) -> Any:
+    """Give the empty text as the engine takes it: with one token at least."""
+    tokenizer = gguf.tokenizer
+    if tokenizer is None or tokenizer.model in ("bert", "t5"):
+        return [""]  # it gets its marks
+    start = tokenizer.eos_id if tokenizer.bos_id is None else tokenizer.bos_id
+    return [""] if start is None else [[start]]

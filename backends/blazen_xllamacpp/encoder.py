@@ -1,0 +1,232 @@
+"""A model that is read from and writes nothing: groups of texts in, a few numbers for each out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from blazen.bridge import Job
+from blazen.errors import BlazenError, InferenceError, ValidationError
+from blazen.hardware import Device, thread_budget
+from blazen.options import GgufEmbedOptions, GgufRerankOptions
+from blazen.types.progress import OnProgress
+from blazen.weights.gguf import GgufFile, read_gguf
+from blazen.weights.gguf.placement import Placement, place_gguf
+from blazen.weights.gguf.pooling import longest_text, too_long
+from blazen.weights.gguf.vocabulary import check_vocabulary
+from blazen.weights.gguf_files import locate_gguf
+from blazen_xllamacpp.server import Engine, close_server, engine_devices, open_server
+
+R = TypeVar("R")
+
+ROOM = 2048
+"""Tokens that a model is loaded for, where it knows so many; a longer text loads it anew."""
+
+TEXTS = 16
+"""Texts of one call, at the most, which the engine reads together."""
+
+CHARACTERS = 2000
+"""Letters of one call, but for a single text. Between two calls a request can be cancelled."""
+
+_TOO_LARGE = re.compile(r"input \((\d+) tokens\) is too large")
+
+
+@dataclass
+class Group(Generic[R]):
+    """What one call gave: a row for each text, and how many tokens were read."""
+
+    rows: list[R]
+    tokens: int
+
+
+class Encoder:
+    """A loaded model, and how to load it for longer texts."""
+
+    def __init__(self, gguf: GgufFile, placement: Placement, settings: dict[str, Any]) -> None:
+        self.gguf = gguf
+        self.device: Device = placement.device
+        self.limit = 0
+        """How many tokens a text may have."""
+        self._settings = settings
+        self._engine: Engine | None = None
+        self._room = 0
+
+    def open(
+        self,
+        limit: int,
+        report: OnProgress = lambda progress: None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Load the model."""
+        self.limit = limit
+        self._load(min(limit, ROOM), report, cancelled)
+
+    def close(self) -> None:
+        """Give all memory back."""
+        if self._engine is not None:
+            close_server(self._engine)
+        self._engine = None
+
+    @property
+    def server(self) -> Any:
+        """What answers."""
+        assert self._engine is not None, "it is open while requests run"
+        return self._engine.server
+
+    def read(
+        self,
+        job: Job,
+        texts: Sequence[str],
+        name: str,
+        call: Callable[[Sequence[str]], Group[R]],
+    ) -> Group[R]:
+        """Call the engine with group after group; a text that is too long is refused, never cut."""
+        for index, text in enumerate(texts):
+            check_text(f"{name}[{index}]", text)
+        whole: Group[R] = Group([], 0)
+        for start, group in _groups(texts):
+            if job.cancelled:
+                raise InferenceError("the request was stopped")
+            try:
+                found = call(group)
+            except EngineError:
+                # Of several it does not say which one it can't read.
+                singles = [
+                    self._read_one(f"{name}[{start + place}]", text, call)
+                    for place, text in enumerate(group)
+                ]
+                found = Group([one.rows[0] for one in singles], sum(one.tokens for one in singles))
+            whole.rows += found.rows
+            whole.tokens += found.tokens
+        return whole
+
+    def _read_one(
+        self, what: str, text: str, call: Callable[[Sequence[str]], Group[R]]
+    ) -> Group[R]:
+        try:
+            return call([text])
+        except EngineError as error:
+            tokens = error.too_many
+            if tokens is None:
+                raise
+            if tokens > self.limit:
+                raise too_long(what, tokens, self.limit) from error
+        self._make_room(tokens)
+        return call([text])
+
+    def _make_room(self, tokens: int) -> None:
+        """Load the model again, for texts of so many tokens: they can't be read in pieces."""
+        before = room = self._room
+        while room < tokens:
+            room *= 2
+        self.close()
+        try:
+            self._load(min(room, self.limit))
+        except BlazenError as error:
+            self._load(before)
+            raise InferenceError(
+                f"there is no memory to read {tokens} tokens in one pass: split the text"
+            ) from error
+
+    def _load(
+        self,
+        room: int,
+        report: OnProgress = lambda progress: None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> None:
+        sizes = {"n_ctx": room, "n_batch": room, "n_ubatch": room}
+        sizes["n_parallel"] = min(TEXTS, room)  # the engine aborts where a batch has less than that
+        self._engine = open_server(
+            self.gguf.path,
+            {**self._settings, **sizes},
+            parts=self.gguf.parts,
+            report=report,
+            cancelled=cancelled,
+        )
+        self._room = room
+
+
+class EngineError(InferenceError):
+    """What the engine answered instead of numbers."""
+
+    @property
+    def too_many(self) -> int | None:
+        """How many tokens the text has, where that is what it said."""
+        found = _TOO_LARGE.search(str(self))
+        return int(found[1]) if found else None
+
+
+def open_encoder(
+    options: GgufEmbedOptions | GgufRerankOptions,
+    job: Job,
+    report: OnProgress,
+    *,
+    prepare: Callable[[GgufFile], str],
+) -> Encoder:
+    """Fetch and load a model; ``prepare`` checks its header and says how it pools."""
+    path = locate_gguf(
+        options.model_id,
+        file=options.file,
+        quantization=options.quantization,
+        device=options.device,
+        cache_dir=options.cache_dir,
+        on_progress=report,
+        cancelled=lambda: job.cancelled,
+    )
+    gguf = read_gguf(path)
+    pooling = prepare(gguf)
+    check_vocabulary(gguf)
+    limit = longest_text(gguf, options.max_length)
+    room = min(limit, ROOM)
+    placement = place_gguf(
+        gguf,
+        device=options.device,
+        gpu_layers=options.gpu_layers,
+        supported=engine_devices(),
+        context_length=room,
+        batch=room,
+    )
+    threads = thread_budget(options.threads)
+    settings = {
+        "embedding": True,
+        "pooling_type": f"LLAMA_POOLING_TYPE_{pooling.upper()}",
+        "kv_unified": True,
+        "n_gpu_layers": placement.gpu_layers,
+        "cpuparams.n_threads": threads,
+        "cpuparams_batch.n_threads": threads,
+    }
+    encoder = Encoder(gguf, placement, settings)
+    encoder.open(limit, report, lambda: job.cancelled)
+    return encoder
+
+
+def check_answer(answer: Any) -> dict[str, Any]:
+    """Give the engine's answer, where it is none of an error."""
+    if not isinstance(answer, dict) or "error" in answer:
+        said = answer.get("error", answer) if isinstance(answer, dict) else answer
+        message = said.get("message", said) if isinstance(said, dict) else said
+        raise EngineError(f"llama.cpp failed: {message}")
+    return answer
+
+
+def check_text(what: str, text: str) -> None:
+    """Refuse what can't be written as UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValidationError(f"{what} holds half a character: {error}") from error
+
+
+def _groups(texts: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+    group: list[str] = []
+    letters = 0
+    for index, text in enumerate(texts):
+        if group and (len(group) == TEXTS or letters + len(text) > CHARACTERS):
+            yield index - len(group), group
+            group, letters = [], 0
+        group.append(text)
+        letters += len(text)
+    if group:
+        yield len(texts) - len(group), group

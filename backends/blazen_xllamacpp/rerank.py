@@ -1,0 +1,79 @@
+"""`Reranker` on llama.cpp's server engine."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from blazen.bridge import Job
+from blazen.hardware import Device
+from blazen.local import LocalBackend
+from blazen.options import GgufRerankOptions
+from blazen.protocols.rerank import Reranker
+from blazen.types.progress import OnProgress
+from blazen.types.rerank import RerankResponse, RerankUsage, as_documents
+from blazen.weights.gguf import GgufFile
+from blazen.weights.gguf.pooling import check_reranker, relevance
+from blazen_xllamacpp.encoder import Encoder, Group, check_answer, check_text, open_encoder
+
+
+class XllamaCppReranker(LocalBackend[Encoder], Reranker):
+    """Scores of a GGUF reranker, which reads the query and a document together."""
+
+    Options = GgufRerankOptions
+    engine = "xllamacpp"
+    options: GgufRerankOptions
+
+    def __init__(self, options: GgufRerankOptions) -> None:
+        super().__init__(options)
+        self._device = Device.parse(options.device)
+
+    @property
+    def device(self) -> str:
+        """Where it runs; before it is loaded, where it was asked to run."""
+        return str(self._device)
+
+    async def rerank(
+        self, query: str, documents: Sequence[str], *, top: int | None = None
+    ) -> RerankResponse:
+        """Give the documents, the most relevant first; of these the first ``top``."""
+        checked = as_documents(query, documents, top)
+        return await self._call(_rerank, query, checked, top, self._title())
+
+    def _open(self, job: Job, report: OnProgress) -> Encoder:
+        encoder = open_encoder(self.options, job, report, prepare=_check)
+        self._device = encoder.device
+        return encoder
+
+    @staticmethod
+    def _close(engine: Encoder) -> None:
+        engine.close()
+
+
+def _check(gguf: GgufFile) -> str:
+    check_reranker(gguf)
+    return "rank"
+
+
+def _rerank(
+    encoder: Encoder, job: Job, query: str, documents: list[str], top: int | None, title: str
+) -> RerankResponse:
+    check_text("the query", query)
+    found = encoder.read(
+        job, documents, "the query with documents", lambda group: _ask(encoder, query, group)
+    )
+    scores = [relevance(encoder.gguf, number) for number in found.rows]
+    usage = RerankUsage(found.tokens)
+    return RerankResponse.of(documents, scores, top=top, model=title, usage=usage)
+
+
+def _ask(encoder: Encoder, query: str, documents: Sequence[str]) -> Group[float]:
+    request = {"query": query, "documents": list(documents)}
+    answer = check_answer(encoder.server.handle_rerank(request))
+    rows = sorted(answer["results"], key=lambda row: int(row["index"]))
+    numbers = [row["relevance_score"] for row in rows]
+    # JSON has no word for what is no number.
+    return Group(
+        [math.nan if number is None else float(number) for number in numbers],
+        answer["usage"]["prompt_tokens"],
+    )

@@ -1,0 +1,164 @@
+"""llama.cpp's server, opened in this process: settings in, an engine out, and closed again."""
+
+from __future__ import annotations
+
+import enum
+import secrets
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from blazen.errors import LoadError
+from blazen.hardware import memory
+from blazen.types.progress import OnProgress, Progress
+
+if TYPE_CHECKING:
+    import xllamacpp
+
+_BLOCK = 4 << 20
+_M_MMAP_THRESHOLD = -3
+_APART = 4 << 20
+
+
+@dataclass
+class Engine:
+    """A server that runs, and the folder of the socket that it insists on."""
+
+    server: xllamacpp.Server
+    folder: Path
+
+
+def open_server(
+    path: Path,
+    settings: Mapping[str, Any],
+    *,
+    parts: Sequence[Path] = (),
+    report: OnProgress = lambda progress: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Engine:
+    """Load a model; one that the engine refuses is a `LoadError` in the engine's own words.
+
+    ``settings`` are fields of ``xllamacpp.CommonParams`` by name (``"speculative.draft.n_max"``);
+    an enumeration's member is given by its name. ``parts`` are the files of a split model.
+    """
+    import xllamacpp
+
+    _keep_large_blocks_apart()
+    files = list(parts) or [path]
+    total = sum(file.stat().st_size for file in files)
+    _read_ahead(files, total, report, cancelled)
+    if cancelled():
+        raise LoadError(f"loading {path.name} was stopped")
+    settings = {"model.path": str(path), **settings}
+    folder = Path(tempfile.mkdtemp(prefix="blazen-"))
+    try:
+        server = xllamacpp.Server(make_params(settings, folder))
+        # Ended before its main loop has begun, the engine waits for that loop for ever. A question
+        # that the loop must answer shows that it runs.
+        server.handle_metrics()
+    except BaseException as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        from blazen_xllamacpp.diagnosis import ask_why
+
+        why = ask_why(settings) or str(error)
+        raise LoadError(f"llama.cpp could not load {path}: {why}") from error
+    report(Progress("load", total, total, detail=path.name))
+    return Engine(server, folder)
+
+
+def close_server(engine: Engine) -> None:
+    """Give back what the engine holds."""
+    del engine.server  # it stops when nothing refers to it any more
+    shutil.rmtree(engine.folder, ignore_errors=True)
+
+
+def make_params(
+    settings: Mapping[str, Any], folder: Path, *, verbosity: int = -1
+) -> xllamacpp.CommonParams:
+    """Write settings into the engine's own record, and close its doors."""
+    import xllamacpp
+
+    params = xllamacpp.CommonParams()
+    params.fit_params = False
+    params.warmup = False
+    params.cache_ram_mib = 0  # 8 GiB by default, which no budget would know of
+    params.prefill_assistant = False  # the model answers the last message, whoever wrote it
+    params.verbosity = verbosity
+    params.ui = False
+    params.endpoint_slots = False
+    params.endpoint_metrics = True  # asked once, when it is loaded
+    params.n_threads_http = 1
+    # The engine's HTTP server can't be left out: it is kept from everyone but this user.
+    params.api_keys = [secrets.token_urlsafe(32)]
+    if sys.platform != "win32":
+        # A socket in a folder that only this user may enter, instead of a port on the network.
+        params.hostnames = [str(folder / "engine.sock")]
+    for name, value in settings.items():
+        *outer, last = name.split(".")
+        target: Any = params
+        for step in outer:
+            target = getattr(target, step)
+        setattr(target, last, _typed(getattr(target, last), value, name))
+    return params
+
+
+def engine_devices() -> list[str]:
+    """Give the kinds of devices that this build of the engine can use."""
+    import xllamacpp
+
+    names = " ".join(str(device["name"]).lower() for device in xllamacpp.get_device_info())
+    kinds = {"cuda": "cuda", "metal": "metal", "mtl": "metal"}
+    return ["cpu", *dict.fromkeys(kind for name, kind in kinds.items() if name in names)]
+
+
+def _typed(now: Any, value: Any, name: str) -> Any:
+    """Give the value as the engine's field takes it."""
+    import xllamacpp
+
+    if isinstance(now, enum.Enum):
+        return type(now)[value]
+    if name == "speculative.types":
+        return [xllamacpp.common_speculative_type[kind] for kind in value]
+    if name == "lora_adapters":
+        return [xllamacpp.CommonAdapterLoraInfo(path, scale) for path, scale in value]
+    return value
+
+
+def _keep_large_blocks_apart() -> None:
+    """Have glibc map each large block by itself, so that freeing it gives it back.
+
+    By itself it learns from the first model's end to take the next one's blocks from its heap, and
+    a fifth of that model's memory stays.
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt is not None:
+            mallopt(_M_MMAP_THRESHOLD, _APART)
+
+
+def _read_ahead(
+    files: Sequence[Path], total: int, report: OnProgress, cancelled: Callable[[], bool]
+) -> None:
+    """Bring the files into the system's memory first, which can be watched and stopped.
+
+    The engine's own load can not: it tells nothing, and no other Python code runs while it lasts.
+    What is in memory already makes it as short as can be.
+    """
+    done = 0
+    name = files[0].name
+    report(Progress("load", 0, total, detail=name))
+    if total > memory().available:
+        return  # the beginning would be dropped again before the end is there
+    block = bytearray(_BLOCK)
+    for file in files:
+        with file.open("rb", buffering=0) as source:
+            while (size := source.readinto(block)) and not cancelled():
+                done += size
+                if done < total:  # the last report is for the loaded model
+                    report(Progress("load", done, total, detail=name))
