@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from benchmarks.raw_engines import CONTEXT, Moments
-from blazen import CompletionOptions, Model
+from blazen import CompletionOptions, LocalModel
 
 T = TypeVar("T")
 
@@ -19,9 +19,9 @@ class Loaded:
 
     def __init__(self, backend: str, **settings: Any) -> None:
         self._loop = asyncio.new_event_loop()
-        self.model: Any = Model.from_spec(
-            f"{backend}:starter:chat", device="cpu", context_length=CONTEXT, **settings
-        )
+        spec = f"{backend}:starter:chat"
+        options = {"device": "cpu", "context_length": CONTEXT, **settings}
+        self.model = LocalModel.from_spec(spec, **options)
         self.run(self.model.load())
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -44,7 +44,7 @@ class Loaded:
     async def _together(self, prompts: Sequence[str], tokens: int) -> int:
         options = CompletionOptions(max_tokens=tokens, temperature=0)
         answers = await asyncio.gather(*(self.model.complete(p, options) for p in prompts))
-        return sum(answer.usage.completion_tokens for answer in answers)
+        return sum(answer.usage.completion_tokens for answer in answers if answer.usage)
 
     def close(self) -> None:
         """Give the memory back."""

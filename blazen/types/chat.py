@@ -44,8 +44,11 @@ class Tool(Record):
         """Describe a function: its name, its docstring, and its parameters by their annotations."""
         from blazen.schema import tool_schema
 
+        name = getattr(function, "__name__", "")
+        if not name.isidentifier():
+            raise ValidationError(f"{function!r:.80} has no name to be called by: write a Tool")
         description, parameters = tool_schema(function)
-        return cls(function.__name__, description, parameters)
+        return cls(name, description, parameters)
 
 
 @dataclass(frozen=True)
