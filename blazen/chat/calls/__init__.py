@@ -1,0 +1,1 @@
+"""How models of different families write tool calls."""
