@@ -532,3 +532,32 @@ async def test_a_thread_that_ends_while_it_is_stopped_is_closed_once():
     closed = thread.stop()
     assert closed.done()
     assert closed.result() is None
+
+
+async def test_one_thread_may_serve_several_readers_without_waiting_for_any(thread):
+    """`push` never blocks: it tells who is far behind, and that call's own thread waits."""
+    told = SimpleQueue()
+
+    def work(job):
+        told.put([job.push(number) for number in range(4)])
+        told.put(job.wait_room())
+
+    reader = read(thread, work, limit=3)
+    assert told.get(timeout=WAIT) == [True, True, False, False]
+    assert told.empty(), "the reader has taken nothing yet"
+    assert [number async for number in reader] == [0, 1, 2, 3]
+    assert told.get(timeout=WAIT) is True
+
+
+async def test_who_waits_for_room_hears_that_the_reader_has_gone(thread):
+    told = SimpleQueue()
+
+    def work(job):
+        job.push(1)
+        told.put("full")
+        told.put(job.wait_room())
+
+    reader = read(thread, work, limit=1)
+    assert told.get(timeout=WAIT) == "full"
+    await reader.aclose()
+    assert told.get(timeout=WAIT) is False

@@ -15,7 +15,6 @@ FOLDER = Path(__file__).parent / "seed"
 
 # Each of these is one name away from running: the import or the factory that does not exist yet.
 LATER = {
-    "chat_mistralrs": "Chat engines: llama-cpp-python, xllamacpp, mistral.rs",
     "transcription_whispercpp": (
         "Embeddings, transcription and speech: fastembed, whisper.cpp, Piper, Kokoro"
     ),
@@ -24,6 +23,7 @@ LATER = {
 }
 # What each of the others needs, and what it must have printed.
 NOW = {
+    "chat_mistralrs": (("mistralrs", "starter:chat"), r"\S"),
     "streaming": (("xllamacpp", "starter:chat"), r"\S"),
     "embeddings": (("fastembed", "starter:embed"), r"\A384\n\Z"),
 }

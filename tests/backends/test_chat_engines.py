@@ -30,7 +30,12 @@ from blazen.weights.starter import starter_path
 from tests.gguf_lora import write_lora
 
 PAGE = Path(__file__).parents[2] / "docs" / "chat-engines.md"
-ENGINES = ("llamacpp", "xllamacpp", "mistralrs")
+OPTIONS = {
+    "llamacpp": blazen.LlamaCppOptions,
+    "xllamacpp": blazen.XllamaCppOptions,
+    "mistralrs": blazen.MistralRsOptions,
+}
+ENGINES = tuple(OPTIONS)
 QUESTION = "Write a short story about a lighthouse and a very old boat."
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c489"
@@ -55,7 +60,7 @@ async def said(model, **options):
 
 async def hot(model, **options):
     """Answer twice where chance would show, but for what the option forbids."""
-    return [await said(model, temperature=1.5, seed=seed, **options) for seed in (1, 2)]
+    return [await said(model, temperature=1.5, **options) for _ in range(2)]
 
 
 async def likeliest_only(model, **options):
@@ -89,7 +94,7 @@ async def prompt_tokens(model):
 
 
 async def temperature(model):
-    assert len(set(await hot(model))) == 2
+    assert len({*await hot(model), *await hot(model)}) > 1
 
 
 async def typical_p(model):
@@ -295,7 +300,7 @@ async def test_loading_does_what_the_table_says(name, row, tmp_path):
     settings = dict(LOADING[row])
     if row == "lora":
         settings["lora"] = [LoraAdapter(write_lora(tmp_path / "lora.gguf", starter_path("chat")))]
-    known = {field.name for field in dataclasses.fields(getattr(Model, name).options)}
+    known = {field.name for field in dataclasses.fields(OPTIONS[name])}
     if not settings.keys() <= known:
         check(row, name, UnsupportedError("its options have no such field"))
         return
@@ -320,8 +325,8 @@ async def test_base_models_do_what_the_table_says(name):
     try:
         async with Model.from_spec(f"{name}:starter:text", context_length=512, threads=1) as model:
             options = CompletionOptions(max_tokens=6, temperature=0)
-            answer = await model.complete(Prompt("The capital of France is"), options)
-            assert "Paris" in answer.content
+            answer = await model.complete(Prompt("One, two, three, four,"), options)
+            assert "five" in answer.content
     except UnsupportedError as refusal:
         outcome = refusal
     check("base models with a Unigram tokenizer", name, outcome)

@@ -3,23 +3,47 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import os
+import random
 import socket
 import sys
+import threading
+from pathlib import Path
 
 import psutil
 import pytest
 
 import blazen
-from blazen import ChatMessage, CompletionOptions, FinishReason, Model, Tool
+from blazen import (
+    ChatMessage,
+    CompletionOptions,
+    FinishReason,
+    Model,
+    Prompt,
+    ResponseFormat,
+    Tool,
+    ToolCall,
+)
 from blazen.errors import (
+    BudgetError,
     ContextLengthError,
     LoadError,
     ModelNotFoundError,
+    OutputError,
     UnsupportedError,
     ValidationError,
 )
+from blazen.hardware import rss_bytes
+from blazen.options import LoraAdapter
 from blazen.testing import ModelSuite
+from blazen.testing.answering import WEATHER, check_call
+from blazen.testing.model import TextModelSuite
+from blazen.weights.gguf import read_gguf
+from blazen.weights.starter import starter_path
+from blazen_xllamacpp.reading import ParsedReader
+from tests.gguf_lora import write_lora
 from tests.programs import run_python
 
 pytestmark = pytest.mark.needs("xllamacpp", "starter:chat")
@@ -29,6 +53,29 @@ PNG = bytes.fromhex(
     "0000000d49444154789c6360000002000001e221bc330000000049454e44ae426082"
 )
 COLD = CompletionOptions(max_tokens=12, temperature=0)
+HERMES = """
+{%- if tools %}
+{{- '<|im_start|>system\\nYou may call tools:\\n<tools>' }}
+{%- for tool in tools %}{{- '\\n' }}{{- tool | tojson }}{%- endfor %}
+{{- '\\n</tools>\\nFor each call, return JSON within <tool_call></tool_call>:\\n<tool_call>\\n' }}
+{{- '{"name": <function-name>, "arguments": <args-json-object>}\\n</tool_call><|im_end|>\\n' }}
+{%- endif %}
+{%- for message in messages %}
+{%- if message.role == 'tool' %}
+{{- '<|im_start|>user\\n<tool_response>\\n' + message.content }}
+{{- '\\n</tool_response><|im_end|>\\n' }}
+{%- else %}
+{{- '<|im_start|>' + message.role + '\\n' + (message.content or '') }}
+{%- for call in message.tool_calls or [] %}
+{{- '\\n<tool_call>\\n{"name": "' + call.function.name + '", "arguments": ' }}
+{{- call.function.arguments | tojson }}
+{{- '}\\n</tool_call>' }}
+{%- endfor %}
+{{- '<|im_end|>\\n' }}
+{%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}
+"""
 
 
 def build(target="starter:chat", **settings):
@@ -39,6 +86,7 @@ class TestXllamaCpp(ModelSuite):
     """The shipped suite, whole."""
 
     max_tokens = 12
+    room = 700  # a model this small calls a required tool again and again, as often as it may
     too_long_prompt = "word " * 3000
 
     @pytest.fixture
@@ -53,6 +101,20 @@ class TestXllamaCpp(ModelSuite):
 @pytest.fixture(scope="module")
 def loaded():
     model = build()
+    yield model
+    blazen.blocking(model).unload()
+
+
+@pytest.fixture(scope="module")
+def loaded_with_tools():
+    model = build(chat_template=HERMES)
+    yield model
+    blazen.blocking(model).unload()
+
+
+@pytest.fixture(scope="module")
+def loaded_base():
+    model = build("starter:text")
     yield model
     blazen.blocking(model).unload()
 
@@ -138,10 +200,12 @@ async def test_what_the_engine_can_not_do_is_refused_before_work():
     model = build()
     with pytest.raises(UnsupportedError, match="audio"):
         model.complete_stream([ChatMessage.user("Listen", blazen.Audio.from_bytes(b"RIFF"))])
-    with pytest.raises(UnsupportedError, match="images"):
+    with pytest.raises(UnsupportedError, match="image"):
         model.complete_stream([ChatMessage.user("Look", blazen.Image.from_bytes(PNG))])
     with pytest.raises(UnsupportedError, match="tools"):
-        model.complete_stream("x", CompletionOptions(tools=[Tool("a")]))
+        model.complete_stream(Prompt("x"), CompletionOptions(tools=[Tool("a")]))
+    with pytest.raises(UnsupportedError, match="reasoning"):
+        model.complete_stream(Prompt("x"), CompletionOptions(reasoning=True))
     assert not model.is_loaded
 
 
@@ -201,14 +265,422 @@ async def test_the_engines_socket_is_this_users_alone_and_goes_with_the_model():
 async def test_a_gpu_that_is_not_there_is_refused():
     with pytest.raises(UnsupportedError, match="cuda"):
         await build(device="cuda:7").load()
+    with pytest.raises(UnsupportedError, match="gpu_layers=3"):
+        await build(gpu_layers=3).load()
+
+
+async def test_a_stop_text_that_never_comes_whole_is_not_swallowed(loaded):
+    """The engine alone drops what it held back when ``max_tokens`` comes first."""
+    cold = CompletionOptions(max_tokens=8, temperature=0)
+    whole = (await loaded.complete("Count: one, two, three", cold)).content
+    held = CompletionOptions(max_tokens=8, temperature=0, stop=[whole[-5:] + "never"])
+    assert (await loaded.complete("Count: one, two, three", held)).content == whole
+    prompt = Prompt("Count: one, two, three,")
+    whole = (await loaded.complete(prompt, cold)).content
+    held = CompletionOptions(max_tokens=8, temperature=0, stop=[whole[-5:] + "never"])
+    assert (await loaded.complete(prompt, held)).content == whole
+
+
+async def test_an_answer_that_a_stop_text_ended_tells_what_it_took(loaded):
+    options = CompletionOptions(max_tokens=40, temperature=0, stop=["two"])
+    answer = await loaded.complete(Prompt("zero, one, two, three, zero, one,"), options)
+    assert answer.finish_reason is FinishReason.Stop
+    assert 0 < answer.usage.completion_tokens < 40
+    assert answer.usage.prompt_tokens > 8
+
+
+async def test_without_a_seed_answers_differ(loaded):
+    options = CompletionOptions(max_tokens=12, temperature=1.5)
+    stories = {(await loaded.complete("Tell a story.", options)).content for _ in range(4)}
+    assert len(stories) > 1
+
+
+async def test_the_largest_seed_is_a_seed(loaded):
+    """The engine takes this number for "draw one"."""
+    options = CompletionOptions(max_tokens=12, temperature=1.5, seed=2**32 - 1)
+    one = await loaded.complete("Tell a story.", options)
+    assert (await loaded.complete("Tell a story.", options)).content == one.content
+
+
+async def test_tokens_beyond_the_vocabulary_are_refused(loaded):
+    """The engine would leave them out without a word."""
+    with pytest.raises(ValidationError, match="no token 49152"):
+        await loaded.complete("Hi", CompletionOptions(logit_bias={49152: 1.0}))
+    with pytest.raises(ValidationError, match="no token 49152"):
+        await loaded.complete(Prompt([1, 49152]))
+
+
+async def test_logprobs_come_with_each_token(loaded):
+    options = CompletionOptions(max_tokens=5, temperature=0, logprobs=3)
+    answer = await loaded.complete("Which animal says meow?", options)
+    assert len(answer.logprobs) == answer.usage.completion_tokens == 5
+    assert "".join(token.text for token in answer.logprobs) == answer.content
+    for token in answer.logprobs:
+        assert token.logprob <= 0
+        assert [one.logprob for one in token.top] == sorted(
+            (one.logprob for one in token.top), reverse=True
+        )
+        assert len(token.top) == 3
+        assert token.text == token.top[0].text, "the coldest choice is the likeliest"
+    bare = await loaded.complete("Hi", CompletionOptions(max_tokens=2, logprobs=0))
+    assert [token.top for token in bare.logprobs] == [(), ()]
+
+
+async def test_a_grammar_that_is_none_is_refused_and_nothing_is_generated(loaded, capfd):
+    for rule in ("root ::= unknown-rule", "root ::= [a", 'leaf ::= "a"'):
+        options = CompletionOptions(response_format=ResponseFormat.grammar(rule))
+        with pytest.raises(ValidationError):
+            await loaded.complete(Prompt("x"), options)
+    capfd.readouterr()  # the engine's grammar reader writes to the terminal by itself
+
+
+async def test_no_call_is_made_where_the_model_may_not(loaded):
+    options = CompletionOptions(max_tokens=8, temperature=0, tools=[WEATHER], tool_choice="none")
+    answer = await loaded.complete("What is the weather?", options)
+    assert answer.tool_calls == ()
+    plain = await loaded.complete(
+        "What is the weather?", CompletionOptions(max_tokens=8, temperature=0)
+    )
+    assert answer.usage.prompt_tokens == plain.usage.prompt_tokens, "the tools are not shown"
+
+
+async def test_a_model_that_can_not_reason_is_not_asked_to(loaded):
+    with pytest.raises(UnsupportedError, match="can't reason"):
+        await loaded.complete("Hi", CompletionOptions(reasoning=True))
+    assert (await loaded.complete("Hi", CompletionOptions(reasoning=False, max_tokens=2))).content
+
+
+class TestTools:
+    """The engine's own tool parser, on real weights with a template that takes tools."""
+
+    @pytest.fixture
+    def model(self, loaded_with_tools):
+        return loaded_with_tools
+
+    def said(self):
+        call = ToolCall("call-1", "get_weather", '{"city": "Paris", "days": 1}')
+        turn = [
+            ChatMessage.user("Weather in Paris?"),
+            ChatMessage.assistant(tool_calls=[call]),
+            ChatMessage.tool("sunny", tool_call_id="call-1"),
+        ]
+        return [*turn, *turn, ChatMessage.user("Weather in Oslo?")]
+
+    def options(self, **more):
+        # Without this word, the model would invent a tool's answer instead of a call.
+        banned = {i: -100.0 for i, token in enumerate(_tokens()) if token.strip("Ġ") == "response"}
+        settings = {"max_tokens": 60, "temperature": 0, "logit_bias": banned, "tools": [WEATHER]}
+        return CompletionOptions(**{**settings, **more})
+
+    async def test_a_call_comes_in_pieces(self, model):
+        deltas = []
+        stream = model.complete_stream(self.said(), self.options())
+        async for chunk in stream:
+            deltas += chunk.tool_calls
+        answer = stream.response
+        assert answer.finish_reason is FinishReason.ToolCalls
+        assert [call.name for call in answer.tool_calls] == ["get_weather"]
+        assert answer.tool_calls[0].parsed()["city"] == "Oslo"
+        assert len(deltas) > 3
+        assert deltas[0].id
+        assert deltas[0].name == "get_weather"
+        assert "".join(delta.arguments for delta in deltas) == answer.tool_calls[0].arguments
+        assert answer.content == ""
+        assert answer.usage.completion_tokens > 10
+
+    async def test_a_cut_call_is_no_whole_one(self, model):
+        """What was cut must never look like a call without arguments."""
+        answer = await model.complete(self.said(), self.options(max_tokens=24))
+        assert answer.finish_reason is FinishReason.Length
+        for call in answer.tool_calls:
+            with pytest.raises(ValidationError):
+                call.parsed()
+
+    @pytest.mark.parametrize("choice", ["required", "get_weather"])
+    async def test_a_call_that_is_asked_for_comes(self, model, choice):
+        """The engine's own "required" lets the model answer in words."""
+        options = self.options(tool_choice=choice, parallel_tool_calls=False)
+        answer = await model.complete("Tell me a joke.", options)
+        assert [call.name for call in answer.tool_calls] == ["get_weather"]
+        check_call(answer.tool_calls[0])
+        assert answer.usage.completion_tokens > 5
+
+    async def test_what_a_template_refuses_is_told_in_its_words(self):
+        template = "{% if messages[0].content == 'no' %}{{ raise_exception('said no') }}{% endif %}"
+        async with build(chat_template=template + HERMES) as model:
+            with pytest.raises(ValidationError, match="said no"):
+                await model.complete("no")
+            assert (await model.complete("yes", COLD)).content
+
+
+def test_calls_beyond_the_first_are_cut_where_one_is_wanted():
+    reader = ParsedReader((), parallel=False, must_call=True)
+    first = {"index": 0, "id": "a", "function": {"name": "one", "arguments": "{}"}}
+    second = {"index": 1, "id": "b", "function": {"name": "two", "arguments": "{"}}
+    chunks = reader.feed({"delta": {"tool_calls": [first]}})
+    assert reader.ended is None
+    assert reader.feed({"delta": {"tool_calls": [second]}}) == []
+    assert reader.ended is FinishReason.ToolCalls
+    assert [delta.name for chunk in chunks for delta in chunk.tool_calls] == ["one"]
+    assert reader.finish(reader.ended)[-1].finish_reason is FinishReason.ToolCalls
+
+
+def test_a_required_call_that_did_not_come_is_an_error():
+    reader = ParsedReader((), parallel=True, must_call=True)
+    reader.feed({"delta": {"content": "words"}})
+    with pytest.raises(OutputError, match="called none"):
+        reader.finish(FinishReason.Stop)
 
 
 @pytest.mark.needs("starter:text")
-async def test_a_base_model_is_refused_instead_of_guessing_its_template():
-    model = build("starter:text")
-    with pytest.raises(UnsupportedError, match="no chat template"):
-        await model.load()
-    assert not model.is_loaded
+class TestBaseModel(TextModelSuite):
+    """The shipped suite for models that only continue."""
+
+    max_tokens = 12
+    room = 400
+    too_long_prompt = "word " * 3000
+
+    @pytest.fixture
+    def model(self, loaded_base):
+        return loaded_base
+
+    @pytest.fixture
+    def broken_model(self):
+        return build
+
+    async def test_it_continues(self, model):
+        answer = await model.complete(Prompt("Monday, Tuesday, Wednesday,"), COLD)
+        assert answer.content.startswith(" Thursday")
+
+    async def test_the_first_token_is_neither_doubled_nor_missing(self, model):
+        """Gemma wants BOS, which is token 2, once."""
+        bare = await model.complete(Prompt("Monday, Tuesday,"), COLD)
+        marked = await model.complete(Prompt("<bos>Monday, Tuesday,"), COLD)
+        assert bare.usage.prompt_tokens == marked.usage.prompt_tokens
+        assert bare.content == marked.content
+        ids = [2, _tokens("text").index("Monday"), _tokens("text").index(",")]
+        exact = await model.complete(Prompt(ids), COLD)
+        assert exact.usage.prompt_tokens == 3
+        assert (await model.complete(Prompt("Monday,"), COLD)).content == exact.content
+
+
+async def test_an_adapter_changes_answers_and_is_swapped_while_loaded(tmp_path):
+    adapter = write_lora(tmp_path / "noise.gguf", starter_path("chat"))
+    question = "What color is the sky?"
+    async with build() as model:
+        plain = (await model.complete(question, COLD)).content
+    async with build(lora=[adapter]) as model:
+        changed = (await model.complete(question, COLD)).content
+        assert changed != plain
+        await model.set_adapters([])
+        assert (await model.complete(question, COLD)).content == plain
+        await model.set_adapters([LoraAdapter(adapter, scale=1.0)])
+        assert (await model.complete(question, COLD)).content == changed
+        with pytest.raises(ValidationError, match="not loaded with the model"):
+            await model.set_adapters([tmp_path / "other.gguf"])
+    with pytest.raises(LoadError, match="adapter"):
+        await build(lora=[starter_path("chat")]).load()
+
+
+@pytest.mark.parametrize("way", [{"prompt_lookup": True}, {"draft_model": "starter:chat"}])
+async def test_proposed_tokens_are_taken_and_change_nothing(loaded, way):
+    text = Prompt("red, green, blue, red, green, blue, red, green, blue, red, green,")
+    options = CompletionOptions(max_tokens=24, temperature=0)
+    plain = await loaded.complete(text, options)
+    async with build(**way) as model:
+        assert (await model.complete(text, options)).content == plain.content
+        events = []
+        engine = model._loading.thread.engine.engine
+        request = {"prompt": text.text, "max_tokens": 24, "temperature": 0, "stream": True}
+        await asyncio.to_thread(engine.server.handle_completions, request, events.append)
+    assert events[-1]["timings"]["draft_n_accepted"] > 0
+
+
+@pytest.mark.needs("starter:text")
+async def test_a_draft_model_of_another_vocabulary_is_refused():
+    with pytest.raises(UnsupportedError, match="another vocabulary"):
+        await build(draft_model="starter:text").load()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"kv_type": "q8_0"},
+        {"kv_type": ("f16", "q8_0"), "flash_attention": True},
+        {"flash_attention": False},
+        {"memory_map": False},
+        {"batch_size": 32},
+    ],
+)
+async def test_settings_of_memory_and_speed_leave_answers_sensible(settings):
+    async with build(**settings) as model:
+        answer = await model.complete(
+            "Which animal says meow?", CompletionOptions(max_tokens=24, temperature=0)
+        )
+    assert "cat" in answer.content
+
+
+def test_values_in_few_bits_need_flash_attention():
+    with pytest.raises(UnsupportedError, match="flash attention"):
+        build(kv_type="q8_0", flash_attention=False)
+
+
+async def test_a_full_context_ends_an_answer_unless_it_may_shift():
+    endless = CompletionOptions(max_tokens=300, logit_bias={0: -100.0, 2: -100.0}, seed=1)
+    settings = {"context_length": 256, "threads": 1}
+    async with Model.xllamacpp("starter:chat", **settings) as model:
+        answer = await model.complete("Tell a long story.", endless)
+        assert answer.finish_reason is FinishReason.Length
+        assert answer.usage.total_tokens <= 256
+    async with Model.xllamacpp("starter:chat", context_shift=True, **settings) as model:
+        assert (await model.complete("Tell a story.", endless)).usage.completion_tokens == 300
+
+
+async def test_images_go_through_a_projector(tmp_path):
+    """No projector's weights are to be had: one of noise, which the engine loads and runs."""
+    pil = pytest.importorskip("PIL.Image")
+    projector = write_projector(tmp_path / "mmproj.gguf", width=576)
+    async with build(projector=projector) as model:
+        bare = await model.complete("What is this?", COLD)
+        for suffix in ("png", "jpg", "webp"):
+            path = tmp_path / f"picture.{suffix}"
+            pil.new("RGB", (60, 40), "red").save(path)
+            picture = ChatMessage.user("What is this?", blazen.Image.from_file(path))
+            seen = await model.complete([picture], COLD)
+            assert seen.usage.prompt_tokens > bare.usage.prompt_tokens + 3
+        broken = blazen.Image.from_bytes(PNG[:20])
+        with pytest.raises(ValidationError, match="image"):
+            await model.complete([ChatMessage.user("Look", broken)], COLD)
+        with pytest.raises(UnsupportedError, match="audio"):
+            await model.complete([ChatMessage.user("Hear", blazen.Audio.from_bytes(b"RIFF"))])
+        with pytest.raises(UnsupportedError, match="plain answers"):
+            await model.complete([picture], CompletionOptions(logprobs=1))
+        shaped = CompletionOptions(response_format=ResponseFormat.regex("(red|blue)"))
+        assert (await model.complete([picture], shaped)).parsed in ("red", "blue")
+    with pytest.raises(LoadError, match="CLIP"):
+        await build(projector=starter_path("chat")).load()
+
+
+async def test_loading_tells_how_far_it_is():
+    reports = []
+    model = build()
+    await model.load(on_progress=reports.append)
+    await model.unload()
+    loads = [report for report in reports if report.stage == "load"]
+    done = [report.done for report in loads]
+    assert done == sorted(done)
+    assert len(done) > 5
+    assert loads[0].fraction == 0
+    assert loads[-1].fraction == 1
+
+
+async def test_what_the_memory_does_not_hold_is_refused_before_loading():
+    """The system would not refuse it but kill the process."""
+    with pytest.raises(BudgetError, match="shorter context_length"):
+        await Model.xllamacpp("starter:chat", context_length=8192, parallel=256).load()
+
+
+async def test_the_engines_own_words_are_in_the_error(tmp_path, caplog, capfd):
+    path, before = tmp_path / "odd.gguf", _sockets()
+    data = starter_path("chat").read_bytes()
+    name = b"general.architecture" + (8).to_bytes(4, "little") + (5).to_bytes(8, "little")
+    assert name + b"llama" in data
+    path.write_bytes(data.replace(b"llama.", b"lxama.").replace(name + b"llama", name + b"lxama"))
+    threads = threading.active_count()
+    with (
+        caplog.at_level("ERROR", "blazen.xllamacpp"),
+        pytest.raises(LoadError, match="unknown model architecture: 'lxama'"),
+    ):
+        await build(path).load()
+    assert any("unknown model architecture" in record.message for record in caplog.records)
+    assert capfd.readouterr().err == ""
+    assert _sockets() == before
+    assert threading.active_count() <= threads
+
+
+@pytest.mark.parametrize("at", [4, 8, 30, 200, 1_785_000])
+async def test_a_damaged_file_is_an_error_and_nothing_else(tmp_path, at):
+    path = tmp_path / "damaged.gguf"
+    data = bytearray(starter_path("chat").read_bytes())
+    data[at : at + 8] = b"\xff" * 8
+    path.write_bytes(data)
+    with pytest.raises((LoadError, ValidationError)):
+        await build(path).load()
+
+
+async def test_a_long_prompt_does_not_hold_up_the_others():
+    """The engine alone reads a prompt to its end before it looks at the next."""
+    order = []
+    async with Model.xllamacpp(
+        "starter:chat", context_length=2048, threads=1, parallel=2, batch_size=128
+    ) as model:
+        long = Prompt("word " * 1500)
+        started = asyncio.Event()
+
+        async def read():
+            task = asyncio.ensure_future(model.complete(long, COLD))
+            await asyncio.sleep(0)
+            started.set()
+            answer = await task
+            order.append("long")
+            return answer
+
+        reading = asyncio.create_task(read())
+        await started.wait()
+        short = await model.complete("Hello", CompletionOptions(max_tokens=2))
+        order.append("short")
+        answer = await reading
+    assert order == ["short", "long"]
+    assert short.content
+    assert answer.usage.prompt_tokens == 1501
+    assert answer.usage.cached_tokens == 0, "what we read in pieces ourselves was not known before"
+    assert answer.timing.prompt > short.timing.prompt
+
+
+async def test_requests_left_at_random_leave_nothing_behind():
+    chance = random.Random(1)
+    shape = {
+        "type": "object",
+        "properties": {"a": {"type": "integer", "minimum": 0, "maximum": 9}},
+        "required": ["a"],
+    }
+    kinds = [{}, {"logprobs": 2}, {"response_format": shape}, {"tools": [WEATHER]}, {"stop": "e"}]
+    async with build(parallel=4) as model:
+        await asyncio.gather(*(model.complete("Hi", COLD) for _ in range(8)))
+        threads, tasks = len(psutil.Process().threads()), len(asyncio.all_tasks())
+
+        async def ask(number):
+            options = CompletionOptions(max_tokens=4, **chance.choice(kinds))
+            text = f"Question {number}: " + "why " * chance.choice([1, 5, 40])
+            task = asyncio.create_task(model.complete(text, options))
+            if number % 3 == 0:
+                await asyncio.sleep(chance.random() / 2)
+                task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, OutputError):
+                await task
+
+        for first in range(0, 200, 8):
+            await asyncio.gather(*map(ask, range(first, first + 8)))
+        answers = await asyncio.gather(*(model.complete("Hi", COLD) for _ in range(4)))
+        assert all(answer.content for answer in answers)
+        assert len(psutil.Process().threads()) <= threads
+        assert len(asyncio.all_tasks()) == tasks
+        assert sorted(model._loading.thread.engine.slots._free) == [0, 1, 2, 3]
+
+
+async def test_memory_comes_back():
+    model = build()
+    await model.complete("Hi", COLD)
+    await model.unload()
+    after = []
+    for _ in range(6):
+        before = rss_bytes()
+        await model.complete("Hi", COLD)
+        took = rss_bytes() - before
+        await model.unload()
+        after.append(rss_bytes())
+        assert before + took - after[-1] >= 0.95 * took
+    assert after[-1] - after[0] < 5 << 20
 
 
 async def test_more_context_than_the_model_knows_is_refused():
@@ -218,7 +690,7 @@ async def test_more_context_than_the_model_knows_is_refused():
 
 @pytest.mark.needs("starter:embed")
 async def test_a_folder_is_no_gguf_file():
-    with pytest.raises(ValidationError, match="starter:embed is a folder"):
+    with pytest.raises(ModelNotFoundError, match="no GGUF model"):
         await build("starter:embed").load()
 
 
@@ -238,6 +710,63 @@ async def test_a_file_that_llama_cpp_can_not_load_leaves_nothing_behind(tmp_path
     with pytest.raises((LoadError, ValidationError)):
         await build(path).load()
     assert _sockets() == before
+
+
+@functools.cache
+def _tokens(starter="chat"):
+    return list(read_gguf(starter_path(starter)).metadata["tokenizer.ggml.tokens"])
+
+
+def write_projector(path: Path, width: int) -> Path:
+    """Write a projector of noise for images of 28 by 28: four tokens each."""
+    import gguf
+    import numpy as np
+
+    side, patch, hidden, inner = 28, 14, 32, 64
+    noise = np.random.default_rng(0)
+    writer = gguf.GGUFWriter(path, "clip")
+    writer.add_type("mmproj")
+    writer.add_bool("clip.has_vision_encoder", True)
+    writer.add_bool("clip.use_gelu", True)
+    writer.add_string("clip.projector_type", "mlp")
+    numbers = {
+        "image_size": side,
+        "patch_size": patch,
+        "embedding_length": hidden,
+        "feed_forward_length": inner,
+        "projection_dim": width,
+        "attention.head_count": 2,
+        "block_count": 1,
+    }
+    for name, number in numbers.items():
+        writer.add_uint32(f"clip.vision.{name}", number)
+    writer.add_float32("clip.vision.attention.layer_norm_epsilon", 1e-5)
+    writer.add_array("clip.vision.image_mean", [0.5, 0.5, 0.5])
+    writer.add_array("clip.vision.image_std", [0.5, 0.5, 0.5])
+    shapes = {
+        "v.class_embd": (hidden,),
+        "v.patch_embd.weight": (hidden, 3, patch, patch),
+        "v.position_embd.weight": ((side // patch) ** 2 + 1, hidden),
+        "mm.0.weight": (width, hidden),
+        "mm.0.bias": (width,),
+        "mm.2.weight": (width, width),
+        "mm.2.bias": (width,),
+        "v.blk.0.ffn_up.weight": (inner, hidden),
+        "v.blk.0.ffn_up.bias": (inner,),
+        "v.blk.0.ffn_down.weight": (hidden, inner),
+        "v.blk.0.ffn_down.bias": (hidden,),
+    }
+    for name in ("v.pre_ln", "v.post_ln", "v.blk.0.ln1", "v.blk.0.ln2"):
+        shapes |= {f"{name}.weight": (hidden,), f"{name}.bias": (hidden,)}
+    for name in ("attn_q", "attn_k", "attn_v", "attn_out"):
+        shapes |= {f"v.blk.0.{name}.weight": (hidden, hidden), f"v.blk.0.{name}.bias": (hidden,)}
+    for name, shape in shapes.items():
+        writer.add_tensor(name, noise.normal(0, 0.05, shape).astype(np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
 
 
 def _sockets():

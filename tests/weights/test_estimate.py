@@ -77,6 +77,93 @@ def test_it_is_near_what_was_measured(
     assert pool.compute / MIB == pytest.approx(compute, rel=0.05)
 
 
+# Read off the log of llama.cpp on an NVIDIA H200 (llama-cpp-python 0.3.36 built with CUDA), all
+# layers there: MiB of cache and compute. But for the first, the files had random weights.
+CHAT_SHAPE = {"block_count": 30, "embedding_length": 576, "feed_forward_length": 1536}
+CHAT_SHAPE |= {"attention__head_count": 9, "attention__head_count_kv": 3, "vocab_size": 49152}
+LLAMA_7B = {"block_count": 32, "embedding_length": 4096, "feed_forward_length": 11008}
+LLAMA_7B |= {"attention__head_count": 32, "vocab_size": 49152}
+LLAMA_8B = {**LLAMA_7B, "feed_forward_length": 14336, "attention__head_count_kv": 8}
+GEMMA = {"block_count": 34, "embedding_length": 2560, "feed_forward_length": 10240}
+GEMMA |= {"attention__head_count": 8, "attention__head_count_kv": 4, "vocab_size": 262144}
+GEMMA |= {"attention__key_length": 256, "attention__value_length": 256}
+GEMMA |= {"attention__sliding_window": 1024}
+EXPERTS = {"block_count": 24, "embedding_length": 2048, "feed_forward_length": 6144}
+EXPERTS |= {"attention__head_count": 32, "attention__head_count_kv": 4, "vocab_size": 151936}
+EXPERTS |= {"attention__key_length": 128, "attention__value_length": 128, "expert_count": 64}
+EXPERTS |= {"expert_used_count": 8, "expert_feed_forward_length": 768}
+SHARED = {"sequences": 8, "batch": 256, "unified": True}
+ON_GPU = [
+    ("llama", CHAT_SHAPE, 2048, {}, (45.0, 14.38)),
+    ("llama", CHAT_SHAPE, 32768, {"sequences": 8}, (720.0, 16.38)),
+    ("llama", CHAT_SHAPE, 8192, SHARED, (180.0, 10.19)),
+    ("llama", CHAT_SHAPE, 32768, {"batch": 2048}, (720.0, 177.54)),
+    ("llama", CHAT_SHAPE, 32768, {"kv_type": "q8_0"}, (382.52, 60.54)),
+    ("llama", CHAT_SHAPE, 8192, {"flash_attention": False}, (180.0, 165.26)),
+    ("llama", CHAT_SHAPE, 8192, {"outputs": 512}, (180.0, 97.12)),
+    ("llama", LLAMA_7B, 8192, {}, (4096.0, 96.51)),
+    ("llama", LLAMA_7B, 8192, {"kv_type": "q8_0"}, (2176.0, 168.09)),
+    ("llama", LLAMA_7B, 8192, SHARED, (4096.0, 48.26)),
+    ("llama", LLAMA_7B, 8192, {"flash_attention": False}, (4096.0, 576.01)),
+    ("llama", LLAMA_8B, 32768, {}, (4096.0, 140.01)),
+    ("llama", LLAMA_8B, 32768, {"kv_type": "q8_0"}, (2176.0, 192.09)),
+    ("gemma3", GEMMA, 8192, {}, (334.0, 83.52)),
+    ("gemma3", GEMMA, 32768, {"swa_full": True}, (4352.0, 138.02)),
+    ("gemma3", GEMMA, 8192, {"sequences": 4}, (856.0, 77.52)),
+    ("qwen3moe", EXPERTS, 2048, {}, (96.0, 86.01)),
+    ("qwen3moe", EXPERTS, 32768, {}, (1536.0, 116.01)),
+]
+
+
+@pytest.mark.parametrize(("architecture", "shape", "context", "settings", "measured"), ON_GPU)
+def test_it_is_near_what_was_measured_on_a_gpu(
+    tmp_path: Path,
+    architecture: str,
+    shape: dict[str, int],
+    context: int,
+    settings: dict[str, Any],
+    measured: tuple[float, float],
+) -> None:
+    gguf = model(tmp_path, architecture, **shape)
+    pool = estimate_memory(gguf, gpu_layers=-1, context_length=context, **settings).vram
+    kept, compute = measured
+    assert pool.kv_cache / MIB == pytest.approx(kept, rel=0.001)
+    assert pool.compute / MIB == pytest.approx(compute, rel=0.02)
+
+
+# The same with so many layers on the GPU: MiB of compute there.
+PARTLY = [
+    (1, 8192, {}, 21.70),
+    (10, 2048, {}, 15.70),
+    (10, 8192, {}, 21.70),
+    (10, 8192, {"kv_type": "q8_0"}, 23.78),
+    (10, 8192, SHARED, 15.45),
+    (10, 32768, {}, 60.70),
+    (20, 8192, {}, 21.70),
+]
+
+
+@pytest.mark.needs("starter:chat")
+@pytest.mark.parametrize(("layers", "context", "settings", "measured"), PARTLY)
+def test_layers_in_ram_visit_the_gpu(
+    layers: int, context: int, settings: dict[str, Any], measured: float
+) -> None:
+    from blazen.weights.starter import starter_path
+
+    gguf = read_gguf(starter_path("chat"))
+    pool = estimate_memory(gguf, gpu_layers=layers, context_length=context, **settings).vram
+    assert pool.compute / MIB == pytest.approx(measured, rel=0.18)
+
+
+def test_sequences_share_a_pool_or_have_parts_of_their_own(tmp_path: Path) -> None:
+    gguf = model(tmp_path, "gemma3", attention__sliding_window=512, block_count=1)
+    settings = {"context_length": 8192, "sequences": 4, "batch": 256}
+    own, shared = (cache(gguf, **settings, unified=unified) for unified in (False, True))
+    row = 2 * 32 * 2
+    assert own == 4 * (512 + 256) * row
+    assert shared == (4 * 512 + 256) * row
+
+
 _SERVE = """
 import os, sys, xllamacpp
 params = xllamacpp.CommonParams()

@@ -9,7 +9,7 @@ import pytest
 from blazen.errors import BudgetError, UnsupportedError, ValidationError
 from blazen.hardware import Cores, Device, Gpu, Hardware, Memory, choice
 from blazen.weights.gguf import estimate_memory, placement, read_gguf
-from blazen.weights.gguf.placement import RESERVE, check_fits, choose_gpu_layers, place_gguf
+from blazen.weights.gguf.placement import DRIVER, RESERVE, check_fits, choose_gpu_layers, place_gguf
 from tests.weights.gguf_files import Tensor, small
 
 GIB = 2**30
@@ -20,7 +20,13 @@ CONTEXT = {"context_length": 2048}
 @pytest.fixture
 def gguf(tmp_path):
     tensors = [Tensor("token_embd.weight", (256, 64), "Q8_0"), Tensor("output_norm.weight", (256,))]
-    tensors += [Tensor(f"blk.{i}.ffn_up.weight", (256, 512), "Q8_0") for i in range(LAYERS)]
+    # A layer in RAM visits the GPU with the largest of its tensors: one there must save more.
+    parts = ("ffn_up", "ffn_gate", "ffn_down", "attn_output")
+    tensors += [
+        Tensor(f"blk.{i}.{part}.weight", (256, 512), "Q8_0")
+        for i in range(LAYERS)
+        for part in parts
+    ]
     numbers = {"llama.block_count": LAYERS, "llama.embedding_length": 256}
     return read_gguf(small(metadata=numbers, tensors=tensors).write(tmp_path / "m.gguf"))
 
@@ -122,7 +128,7 @@ def test_a_number_of_layers_is_kept(gguf, machine):
     for layers, taken in ((0, 0), (1, 1), (4, 4), (LAYERS + 1, LAYERS + 1), (999, LAYERS + 1)):
         assert place_gguf(gguf, device="cuda", gpu_layers=layers).gpu_layers == taken
     assert place_gguf(gguf, gpu_layers=0).device == Device.Cpu
-    machine(gpu(vram(gguf, 4)))
+    machine(gpu(vram(gguf, 4) + DRIVER))
     assert place_gguf(gguf, gpu_layers=4, **CONTEXT).gpu_layers == 4
     with pytest.raises(BudgetError, match=r"5 of 9 layers of m\.gguf need .* free"):
         place_gguf(gguf, gpu_layers=5, **CONTEXT)
