@@ -1,0 +1,5 @@
+"""mistral.rs, in process."""
+
+from blazen_mistralrs.model import MistralRsModel
+
+__all__ = ["MistralRsModel"]
