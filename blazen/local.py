@@ -241,6 +241,7 @@ class _Loading(Generic[E]):
         )
 
         def work(job: Job) -> E:
+            hardware.map_large_blocks()
             before = hardware.rss_bytes()
             with _translated(LoadError, f"{model._title()} could not be loaded"):
                 engine = model._open(job, self._report)

@@ -22,7 +22,7 @@ from blazen.types.completion import CompletionOptions, InferenceChunkStream
 from blazen.types.progress import OnProgress, Progress
 from blazen_mistralrs.answering import generate
 from blazen_mistralrs.engine import Engine
-from blazen_mistralrs.process import keep_no_freed_memory, settled, words_of
+from blazen_mistralrs.process import settled, words_of
 from blazen_mistralrs.request import check_request
 from blazen_mistralrs.sources import Source, find_source
 
@@ -84,7 +84,6 @@ class MistralRsModel(LocalBackend[Engine], Model):
         return Engine(runner, source, context)
 
     def _runner(self, source: Source, context: int, *, on_cpu: bool) -> Any:
-        keep_no_freed_memory()
         threads = thread_budget(self.options.threads)
         template = self.options.chat_template if source.sees else _AS_IT_STANDS
         with settled(threads), _as_file(template) as jinja:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import sys
 import threading
 from collections.abc import Iterator
 
 _lock = threading.Lock()
-_M_MMAP_THRESHOLD = -3
 
 
 @contextlib.contextmanager
@@ -29,20 +27,6 @@ def settled(threads: int) -> Iterator[None]:
         finally:
             for name in ours:
                 os.environ.pop(name, None)
-
-
-def keep_no_freed_memory() -> None:
-    """Have large blocks go back to the system when they are freed.
-
-    glibc maps such blocks one by one, but after the first is freed it takes ever larger ones from
-    its heap, and weights that lie scattered there stay with the process after an unload.
-    """
-    if sys.platform == "linux":
-        import ctypes
-
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-        if mallopt is not None:
-            mallopt(_M_MMAP_THRESHOLD, 1 << 20)
 
 
 def words_of(error: BaseException) -> str:

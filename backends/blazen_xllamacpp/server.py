@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     import xllamacpp
 
 _BLOCK = 4 << 20
-_M_MMAP_THRESHOLD = -3
-_APART = 4 << 20
 
 
 @dataclass
@@ -47,7 +45,6 @@ def open_server(
     """
     import xllamacpp
 
-    _keep_large_blocks_apart()
     files = list(parts) or [path]
     total = sum(file.stat().st_size for file in files)
     _read_ahead(files, total, report, cancelled)
@@ -126,20 +123,6 @@ def _typed(now: Any, value: Any, name: str) -> Any:
     if name == "lora_adapters":
         return [xllamacpp.CommonAdapterLoraInfo(path, scale) for path, scale in value]
     return value
-
-
-def _keep_large_blocks_apart() -> None:
-    """Have glibc map each large block by itself, so that freeing it gives it back.
-
-    By itself it learns from the first model's end to take the next one's blocks from its heap, and
-    a fifth of that model's memory stays.
-    """
-    if sys.platform == "linux":
-        import ctypes
-
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-        if mallopt is not None:
-            mallopt(_M_MMAP_THRESHOLD, _APART)
 
 
 def _read_ahead(

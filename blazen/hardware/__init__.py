@@ -9,7 +9,14 @@ from blazen.hardware.cores import Cores, count_cores, thread_budget
 from blazen.hardware.devices import Device
 from blazen.hardware.gpus import Gpu, find_gpus
 from blazen.hardware.machine import Hardware, detect
-from blazen.hardware.ram import Memory, memory, pss_bytes, release_memory, rss_bytes
+from blazen.hardware.ram import (
+    Memory,
+    map_large_blocks,
+    memory,
+    pss_bytes,
+    release_memory,
+    rss_bytes,
+)
 
 __all__ = [
     "Cores",
@@ -21,6 +28,7 @@ __all__ = [
     "count_cores",
     "detect",
     "find_gpus",
+    "map_large_blocks",
     "memory",
     "pss_bytes",
     "release_memory",

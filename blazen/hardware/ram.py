@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from blazen.hardware.cgroups import ROOT, memory_limits
 from blazen.types.record import Record
+
+_MMAP_THRESHOLD = -3  # of glibc's mallopt
+_LARGE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,22 @@ def release_memory() -> None:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
             trim(0)
+
+
+@functools.cache
+def map_large_blocks() -> None:
+    """Have each large block of memory mapped by itself, so that freeing it gives it back.
+
+    glibc does so at first. But when such a block is freed it learns to take the next of its size
+    from a heap, whose freed parts stay with the process: a second model's weights and caches would
+    in part outlive it.
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
+        if mallopt is not None:
+            mallopt(_MMAP_THRESHOLD, _LARGE)  # set once, it no longer moves
 
 
 def _within_limits(system: Memory, root: Path) -> Memory:

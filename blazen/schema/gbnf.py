@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -140,6 +141,13 @@ class Grammar:
         return tail
 
 
+_OTHER_THAN_NAMES = re.compile(
+    r'"(?:\\.|[^"\\])*"|\[(?:\\.|[^\]\\])*\]|#[^\n]*|!?<[^>\n]*>', re.DOTALL
+)
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+_DEFINED = re.compile(r"([A-Za-z][A-Za-z0-9_-]*)\s*::=")
+
+
 def check_grammar(text: str) -> str:
     """Refuse a GBNF text that plainly is none; the engine that gets it reads it in full."""
     rules = [line for line in text.splitlines() if "::=" in line.partition("#")[0]]
@@ -148,6 +156,10 @@ def check_grammar(text: str) -> str:
     closing = _unclosed(text)
     if closing:
         raise ValidationError(f"the grammar is not balanced: {closing}")
+    names = _OTHER_THAN_NAMES.sub(" ", text)
+    missing = set(_NAME.findall(names)) - set(_DEFINED.findall(names))
+    if missing:
+        raise ValidationError(f"the grammar has no rule named {', '.join(sorted(missing))}")
     return text
 
 
