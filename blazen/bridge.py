@@ -115,10 +115,23 @@ class StreamJob(Job, Generic[T]):
 
     def emit(self, item: T) -> bool:
         """Hand an item to the reader; ``False`` says that no one reads any more, so stop."""
+        self.push(item)
+        return self.wait_room()
+
+    def push(self, item: T) -> bool:
+        """Hand an item to the reader without waiting; ``False`` says that it is far behind.
+
+        For an engine whose one thread serves many calls: it leaves out this one until `wait_room`,
+        on the call's own thread, has come back.
+        """
         with self._lock:
             self._items.append(item)
         if self._reader is not None:
             self._wake_reader()
+        return len(self._items) < self._limit
+
+    def wait_room(self) -> bool:
+        """Wait until the reader has caught up; ``False`` says that no one reads any more."""
         while len(self._items) >= self._limit and not self._cancelled:
             self._gate.acquire()
         return not self._cancelled

@@ -97,6 +97,8 @@ class Encoder:
         import numpy
 
         rows = numpy.empty((len(texts), self._width), "float32")
+        if self._context is None:  # there was no memory for it, after a text that was too long
+            self._open(BATCH)
         # Short ones first: the longest need a larger context, which is made once and then freed.
         order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
         try:

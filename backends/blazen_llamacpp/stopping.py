@@ -18,7 +18,7 @@ class Stopper:
     """
 
     def __init__(self) -> None:
-        self._function = _length_of_text()
+        self._function = length_of_text()
         self._bytes = ctypes.create_string_buffer(2)
 
     def watch(self, context: Any, job: Job) -> None:
@@ -35,6 +35,7 @@ class Stopper:
         )
 
 
-def _length_of_text() -> Any:
+def length_of_text() -> Any:
+    """Give the function to be asked: 0, so false, while the first byte of its text is 0."""
     library = ctypes.cdll.msvcrt if sys.platform == "win32" else ctypes.CDLL(None)
     return ctypes.cast(library.strlen, load_library().ggml_abort_callback)
