@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from blazen.bridge import Job
-from blazen.hardware import Device
 from blazen.local import LocalBackend
 from blazen.options import GgufEmbedOptions
 from blazen.protocols.embedding import EmbeddingModel
@@ -22,15 +21,6 @@ class LlamaCppEmbedding(LocalBackend[Encoder], EmbeddingModel):
     Options = GgufEmbedOptions
     engine = "llama_cpp"
     options: GgufEmbedOptions
-
-    def __init__(self, options: GgufEmbedOptions) -> None:
-        super().__init__(options)
-        self._device = Device.parse(options.device)
-
-    @property
-    def device(self) -> str:
-        """Where it runs; before it is loaded, where it was asked to run."""
-        return str(self._device)
 
     async def embed(self, texts: str | Sequence[str]) -> EmbeddingResponse:
         """Give a vector for each text, in order; one that is too long is refused, never cut."""

@@ -12,11 +12,10 @@ from blazen.errors import InferenceError, LoadError
 from blazen.hardware import Device, thread_budget
 from blazen.options import GgufEmbedOptions, GgufRerankOptions
 from blazen.types.progress import OnProgress
-from blazen.weights.gguf import GgufFile, read_gguf
+from blazen.weights.gguf import GgufFile
 from blazen.weights.gguf.placement import place_gguf
-from blazen.weights.gguf.pooling import POOLINGS, longest_text, too_long
-from blazen.weights.gguf.vocabulary import check_vocabulary
-from blazen.weights.gguf_files import locate_gguf
+from blazen.weights.gguf.pooling import POOLINGS, too_long
+from blazen.weights.gguf_encoders import find_encoder
 from blazen_llamacpp.library import captured_errors, load_library, words
 from blazen_llamacpp.loading import explained_build, open_context, open_model, supported_devices
 from blazen_llamacpp.stopping import Stopper
@@ -218,19 +217,7 @@ def open_encoder(
     width: Callable[[Any], int],
 ) -> Encoder:
     """Fetch and load a model; ``prepare`` checks its header and says how it pools."""
-    path = locate_gguf(
-        options.model_id,
-        file=options.file,
-        quantization=options.quantization,
-        device=options.device,
-        cache_dir=options.cache_dir,
-        on_progress=report,
-        cancelled=lambda: job.cancelled,
-    )
-    gguf = read_gguf(path)
-    pooling = prepare(gguf)
-    check_vocabulary(gguf)
-    limit = longest_text(gguf, options.max_length)
+    gguf, pooling, limit = find_encoder(options, job, report, prepare=prepare)
     with explained_build():
         placement = place_gguf(
             gguf,
@@ -241,7 +228,7 @@ def open_encoder(
             batch=BATCH,
         )
     model = open_model(
-        path,
+        gguf.path,
         device=placement.device,
         gpu_layers=placement.gpu_layers,
         report=report,

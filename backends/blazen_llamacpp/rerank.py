@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 from blazen.bridge import Job
 from blazen.errors import ValidationError
-from blazen.hardware import Device
 from blazen.local import LocalBackend
 from blazen.options import GgufRerankOptions
 from blazen.protocols.rerank import Reranker
@@ -26,15 +25,6 @@ class LlamaCppReranker(LocalBackend[Encoder], Reranker):
     Options = GgufRerankOptions
     engine = "llama_cpp"
     options: GgufRerankOptions
-
-    def __init__(self, options: GgufRerankOptions) -> None:
-        super().__init__(options)
-        self._device = Device.parse(options.device)
-
-    @property
-    def device(self) -> str:
-        """Where it runs; before it is loaded, where it was asked to run."""
-        return str(self._device)
 
     async def rerank(
         self, query: str, documents: Sequence[str], *, top: int | None = None

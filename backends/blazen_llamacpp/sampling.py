@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import random
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,10 @@ class Sampler:
             self._library.llama_sampler_chain_default_params()
         )
         try:
-            for stage in self._stages(options):
+            stages = self._stages(options)
+            # The chain would copy the whole vocabulary to find one maximum.
+            self._greedy = options.temperature == 0 and len(stages) == 1
+            for stage in stages:
                 self._library.llama_sampler_chain_add(self._chain, stage)
             if self._lazy is not None:
                 # A grammar that can't be read must not be found out in mid-answer.
@@ -59,7 +63,10 @@ class Sampler:
     def sample(self, context: Any, index: int, candidates: Candidates) -> int:
         """Choose the token that follows the one at this place of the last batch."""
         if self._grammar is None:
-            token: int = self._library.llama_sampler_sample(self._chain, context, index)
+            if self._greedy:
+                token = candidates.likeliest(context, index)
+            else:
+                token = self._library.llama_sampler_sample(self._chain, context, index)
             if self._lazy is not None:
                 self._watch(token, candidates)
             return token
@@ -188,6 +195,7 @@ class Candidates:
         self._ids = numpy.arange(size, dtype="<i4")
         pointer = ctypes.POINTER(self._library.llama_token_data)
         self._data = ctypes.cast(self._tokens.ctypes.data, pointer)
+        self._row = ctypes.POINTER(ctypes.c_float * size)
         self._array = self._library.llama_token_data_array(self._data, size, -1, False)
         self._one = self._library.llama_token_data()
         self._only = self._library.llama_token_data_array(ctypes.pointer(self._one), 1, -1, False)
@@ -197,7 +205,15 @@ class Candidates:
         import numpy
 
         row = self._library.llama_get_logits_ith(context, index)
-        return numpy.ctypeslib.as_array(row, (self._size,))
+        return numpy.frombuffer(memoryview(ctypes.cast(row, self._row).contents), numpy.float32)
+
+    def likeliest(self, context: Any, index: int) -> int:
+        """Give the token that the model likes best."""
+        logits = self.logits(context, index)
+        token = int(logits.argmax())
+        if not math.isfinite(logits[token]):
+            raise InferenceError("llama.cpp could choose no token: its numbers are not finite")
+        return token
 
     def fill(self, context: Any, index: int) -> Candidates:
         """Begin anew with all tokens."""
