@@ -48,6 +48,7 @@ class LocalBackend(Generic[E]):
         self._loading: _Loading[E] | None = None
         self._unloading: Future[None] | None = None
         self._memory: int | None = None
+        self._device = hardware.Device.parse(getattr(options, "device", "cpu"))
 
     def _open(self, job: Job, report: OnProgress) -> E:
         """Load the engine. Runs on the model's thread; should stop when ``job.cancelled``."""
@@ -74,8 +75,8 @@ class LocalBackend(Generic[E]):
 
     @property
     def device(self) -> str:
-        """Where it runs."""
-        return "cpu"
+        """Where it runs; before it is loaded, where it was asked to run."""
+        return str(self._device)
 
     async def load(self, *, on_progress: OnProgress | None = None) -> None:
         """Bring the weights into memory, fetching them first where they are not here yet."""

@@ -30,15 +30,6 @@ class FastEmbedModel(LocalBackend["TextEmbedding"], EmbeddingModel):
     engine = "fastembed"
     options: EmbedOptions
 
-    def __init__(self, options: EmbedOptions) -> None:
-        super().__init__(options)
-        self._device = Device.parse(options.device)
-
-    @property
-    def device(self) -> str:
-        """Where it runs; before it is loaded, where it was asked to run."""
-        return str(self._device)
-
     async def embed(self, texts: str | Sequence[str]) -> EmbeddingResponse:
         """Give a vector for each text, in order; a text that is too long loses its end."""
         checked = as_texts(texts)

@@ -8,7 +8,6 @@ from os import PathLike
 
 from blazen.bridge import Job, StreamJob
 from blazen.errors import UnsupportedError
-from blazen.hardware import Device
 from blazen.local import LocalBackend
 from blazen.options import LlamaCppOptions, LoraAdapter
 from blazen.protocols.model import Model
@@ -35,16 +34,10 @@ class LlamaCppModel(LocalBackend[Loaded], Model):
 
     def __init__(self, options: LlamaCppOptions) -> None:
         super().__init__(options)
-        self._device = Device.parse(options.device)
         if options.projector is not None:
             raise UnsupportedError(
                 "the 'llamacpp' backend sees no images: leave projector out, or use 'xllamacpp'"
             )
-
-    @property
-    def device(self) -> str:
-        """Where it runs; before it is loaded, where it was asked to run."""
-        return str(self._device)
 
     def complete_stream(
         self, messages: Messages, options: CompletionOptions | None = None

@@ -158,6 +158,7 @@ def _place(options: LlamaCppOptions, gguf: GgufFile, sizes: _Sizes) -> Placement
             outputs=sizes.outputs,
             flash_attention=options.flash_attention is not False,
             swa_full=True,
+            unified=True,
             memory_map=options.memory_map,
         )
 

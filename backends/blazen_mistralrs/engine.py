@@ -61,7 +61,11 @@ class Opening(threading.Thread):
     def begin(self) -> Start | None:
         """Start, and wait for the answer's first piece; ``None`` if `leave` comes before it."""
         self._engine.reading.add(self)
-        self.start()
+        try:
+            self.start()
+        except RuntimeError:  # there is no thread to be had, and none to wait for at the end
+            self._engine.reading.discard(self)
+            raise
         outcome = self._outcome.get()
         if isinstance(outcome, BaseException):
             raise outcome

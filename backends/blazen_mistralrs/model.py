@@ -20,14 +20,12 @@ from blazen.protocols.model import Model
 from blazen.types.chat import Messages
 from blazen.types.completion import CompletionOptions, InferenceChunkStream
 from blazen.types.progress import OnProgress, Progress
+from blazen.weights.gguf_files import DEFAULT_CONTEXT
 from blazen_mistralrs.answering import generate
 from blazen_mistralrs.engine import Engine
 from blazen_mistralrs.process import settled, words_of
 from blazen_mistralrs.request import check_request
 from blazen_mistralrs.sources import Source, find_source
-
-DEFAULT_CONTEXT = 4096
-"""Tokens a conversation may have by default: a model's own length can cost gigabytes."""
 
 _AS_IT_STANDS = "{{ messages[0]['content'] }}"
 """A template that adds nothing: blazen renders the model's own, for all engines alike."""
@@ -43,15 +41,6 @@ class MistralRsModel(LocalBackend[Engine], Model):
     Options = MistralRsOptions
     engine = "mistralrs"
     options: MistralRsOptions
-
-    def __init__(self, options: MistralRsOptions) -> None:
-        super().__init__(options)
-        self._device = Device.parse(options.device)
-
-    @property
-    def device(self) -> str:
-        """Where it runs; before it is loaded, where it was asked to run."""
-        return str(self._device)
 
     def complete_stream(
         self, messages: Messages, options: CompletionOptions | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,18 @@ def find_source(
     """Bring a model's files here and read what they say; what the engine gets wrong is refused."""
     target = Target.parse(options.model_id)
     named = options.file or target.file or ""
-    path = None if target.source == "hub" else locate(options.model_id, file=options.file)
+
+    def find(patterns: Sequence[str] | None = None) -> Path:
+        return locate(
+            options.model_id,
+            file=options.file,
+            patterns=patterns,
+            cache_dir=options.cache_dir,
+            on_progress=report,
+            cancelled=cancelled,
+        )
+
+    path = None if target.source == "hub" else find()
     is_file = named.lower().endswith(".gguf") if path is None else path.is_file()
     if is_file or list_gguf(options.model_id, cache_dir=options.cache_dir, cancelled=cancelled):
         path = locate_gguf(
@@ -107,13 +118,11 @@ def find_source(
             "memory_budget picks among GGUF files, and there is none: use 'quantization'"
         )
     if path is None:
-        path = locate(
-            options.model_id,
-            patterns=_FOLDER_FILES,
-            cache_dir=options.cache_dir,
-            on_progress=report,
-            cancelled=cancelled,
-        )
+        if options.file is not None:
+            raise UnsupportedError(
+                f"file={options.file!r} names a GGUF file, and {target} has none: leave it out"
+            )
+        path = find(_FOLDER_FILES)
     return read_folder(path, options.chat_template, options.quantization)
 
 

@@ -7,14 +7,15 @@ the load is tried once more by another process, whose terminal is ours to read.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
-import os
 import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ log.addHandler(logging.NullHandler())  # else Python prints what no one asked to
 SECONDS = 60.0
 """How long the other process may take."""
 
+_TRY = "from blazen_xllamacpp.diagnosis import try_once; try_once(sys.argv[1])"
+_ASKED = "asked.json"
+_POLL = 0.1
 _ERRORS_AND_WARNINGS = 2
 _LINE = re.compile(r"^(?:[0-9.]+ )?([DIWE]) (.*)$")
 _PLACE = re.compile(r"^(?:(?:cmn|srv|slot)\s+)?[\w ]+: ")
@@ -37,27 +41,46 @@ _ECHOES = (
 )
 
 
-def ask_why(settings: Mapping[str, Any]) -> str:
+def ask_why(settings: Mapping[str, Any], cancelled: Callable[[], bool] = lambda: False) -> str:
     """Try to load in another process and give what the engine says; empty if it says nothing."""
-    if not sys.executable:
+    if not sys.executable or getattr(sys, "frozen", False):
+        return ""  # a program in one file is no interpreter: it would start itself once more
+    # Just the folders that this process imports from. By itself the other one would look into the
+    # working folder first, whoever wrote what lies there.
+    paths = [path for path in sys.path if isinstance(path, str)]
+    code = f"import sys; sys.path[:] = {paths!r}; {_TRY}"
+    # Made here, since the engine may end its process at any line.
+    with tempfile.TemporaryDirectory(prefix="blazen-") as folder:
+        (Path(folder) / _ASKED).write_text(json.dumps(dict(settings)), "utf-8")
+        try:
+            with subprocess.Popen(  # noqa: S603 - this interpreter, with code of ours
+                [sys.executable, "-c", code, folder],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+            ) as child:
+                said = _hear(child, cancelled)
+        except OSError as error:
+            log.debug("the engine could not be asked why: %s", error)
+            return ""
+    if said is None:
+        log.debug("the engine was not heard to its end")
         return ""
-    code = "from blazen_xllamacpp.diagnosis import try_once; try_once()"
-    paths = os.pathsep.join(path for path in sys.path if path)
+    if child.returncode < 0:
+        log.error("the engine was ended by signal %d", -child.returncode)
+    return read_words(said.decode("utf-8", "replace"))
+
+
+def _hear(child: subprocess.Popen[bytes], cancelled: Callable[[], bool]) -> bytes | None:
+    """Give what a process says until it ends; one that takes too long is ended."""
+    deadline = time.monotonic() + SECONDS
     try:
-        ran = subprocess.run(  # noqa: S603 - this interpreter, with code of ours
-            [sys.executable, "-c", code],
-            input=json.dumps(dict(settings)).encode(),
-            capture_output=True,
-            timeout=SECONDS,
-            check=False,
-            env={**os.environ, "PYTHONPATH": paths},
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        log.debug("the engine could not be asked why: %s", error)
-        return ""
-    if ran.returncode < 0:
-        log.error("the engine was ended by signal %d", -ran.returncode)
-    return read_words(ran.stderr.decode("utf-8", "replace"))
+        while not cancelled() and time.monotonic() < deadline:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return child.communicate(timeout=_POLL)[1]
+        return None
+    finally:
+        child.kill()  # one that has ended already is left as it is
 
 
 def read_words(text: str) -> str:
@@ -74,17 +97,17 @@ def read_words(text: str) -> str:
     return "; ".join(words)
 
 
-def try_once() -> None:
-    """Load what standard input names, with the engine's log on standard error; never returns."""
+def try_once(folder: str) -> None:
+    """Load what a folder's file asks for, with the engine's log on standard error."""
     import xllamacpp
 
     from blazen_xllamacpp.server import make_params
 
-    with tempfile.TemporaryDirectory(prefix="blazen-") as folder:
-        params = make_params(json.load(sys.stdin), Path(folder), verbosity=_ERRORS_AND_WARNINGS)
-        try:
-            server = xllamacpp.Server(params)
-            server.handle_metrics()
-        except RuntimeError:
-            return
-        del server
+    settings = json.loads((Path(folder) / _ASKED).read_text("utf-8"))
+    params = make_params(settings, Path(folder), verbosity=_ERRORS_AND_WARNINGS)
+    try:
+        server = xllamacpp.Server(params)
+        server.handle_metrics()
+    except RuntimeError:
+        return
+    del server

@@ -9,7 +9,6 @@ from typing import Any
 
 from blazen.bridge import Job
 from blazen.errors import InferenceError
-from blazen.hardware import Device
 from blazen.local import LocalBackend
 from blazen.options import GgufEmbedOptions
 from blazen.protocols.embedding import EmbeddingModel
@@ -26,15 +25,6 @@ class XllamaCppEmbedding(LocalBackend[Encoder], EmbeddingModel):
     Options = GgufEmbedOptions
     engine = "xllamacpp"
     options: GgufEmbedOptions
-
-    def __init__(self, options: GgufEmbedOptions) -> None:
-        super().__init__(options)
-        self._device = Device.parse(options.device)
-
-    @property
-    def device(self) -> str:
-        """Where it runs; before it is loaded, where it was asked to run."""
-        return str(self._device)
 
     async def embed(self, texts: str | Sequence[str]) -> EmbeddingResponse:
         """Give a vector for each text, in order; one that is too long is refused, never cut."""

@@ -12,11 +12,10 @@ from blazen.errors import BlazenError, InferenceError, ValidationError
 from blazen.hardware import Device, thread_budget
 from blazen.options import GgufEmbedOptions, GgufRerankOptions
 from blazen.types.progress import OnProgress
-from blazen.weights.gguf import GgufFile, read_gguf
+from blazen.weights.gguf import GgufFile
 from blazen.weights.gguf.placement import Placement, place_gguf
-from blazen.weights.gguf.pooling import longest_text, too_long
-from blazen.weights.gguf.vocabulary import check_vocabulary
-from blazen.weights.gguf_files import locate_gguf
+from blazen.weights.gguf.pooling import too_long
+from blazen.weights.gguf_encoders import find_encoder
 from blazen_xllamacpp.server import Engine, close_server, engine_devices, open_server
 
 R = TypeVar("R")
@@ -85,6 +84,8 @@ class Encoder:
         """Call the engine with group after group; a text that is too long is refused, never cut."""
         for index, text in enumerate(texts):
             check_text(f"{name}[{index}]", text)
+        if self._engine is None:  # there was no memory for it, when a text was too long
+            self._load(min(self.limit, ROOM))
         whole: Group[R] = Group([], 0)
         for start, group in _groups(texts):
             if job.cancelled:
@@ -166,19 +167,7 @@ def open_encoder(
     prepare: Callable[[GgufFile], str],
 ) -> Encoder:
     """Fetch and load a model; ``prepare`` checks its header and says how it pools."""
-    path = locate_gguf(
-        options.model_id,
-        file=options.file,
-        quantization=options.quantization,
-        device=options.device,
-        cache_dir=options.cache_dir,
-        on_progress=report,
-        cancelled=lambda: job.cancelled,
-    )
-    gguf = read_gguf(path)
-    pooling = prepare(gguf)
-    check_vocabulary(gguf)
-    limit = longest_text(gguf, options.max_length)
+    gguf, pooling, limit = find_encoder(options, job, report, prepare=prepare)
     room = min(limit, ROOM)
     placement = place_gguf(
         gguf,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from blazen.bridge import Job, StreamJob
 from blazen.errors import ValidationError
-from blazen.hardware import Device, thread_budget
+from blazen.hardware import thread_budget
 from blazen.local import LocalBackend
 from blazen.options import LoraAdapter, XllamaCppOptions
 from blazen.protocols.model import Model
@@ -19,7 +19,7 @@ from blazen.types.completion import CompletionOptions, InferenceChunk, Inference
 from blazen.types.progress import OnProgress
 from blazen.weights.gguf import GgufFile, read_gguf
 from blazen.weights.gguf.placement import place_gguf
-from blazen.weights.gguf_files import locate_gguf
+from blazen.weights.gguf_files import DEFAULT_CONTEXT, locate_gguf
 from blazen.weights.locate import locate
 from blazen_xllamacpp import server
 from blazen_xllamacpp.answering import Answer
@@ -27,9 +27,6 @@ from blazen_xllamacpp.planning import Facts, plan_work
 from blazen_xllamacpp.settings import check_draft, check_options, media_of, write_settings
 from blazen_xllamacpp.slots import Slots
 from blazen_xllamacpp.wire import check_request
-
-DEFAULT_CONTEXT = 4096
-"""Tokens a conversation may have by default: a model's own length can cost gigabytes."""
 
 
 @dataclass
@@ -62,14 +59,8 @@ class XllamaCppModel(LocalBackend[ChatEngine], Model):
     def __init__(self, options: XllamaCppOptions) -> None:
         super().__init__(options)
         check_options(options)
-        self._device = Device.parse(options.device)
         self._loaded_adapters = tuple(a for a in options.lora if isinstance(a, LoraAdapter))
         self._adapters = self._loaded_adapters
-
-    @property
-    def device(self) -> str:
-        """Where it runs; before it is loaded, where it was asked to run."""
-        return str(self._device)
 
     def complete_stream(
         self, messages: Messages, options: CompletionOptions | None = None

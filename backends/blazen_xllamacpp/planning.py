@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from blazen.errors import UnsupportedError
+from blazen.errors import UnsupportedError, ValidationError
 from blazen.types.chat import ChatMessage, Prompt, Role
 from blazen.types.completion import CompletionOptions
 from blazen.weights.gguf import GgufFile
@@ -108,7 +108,7 @@ def plan_work(
             "grammar_triggers": [{"type": _WORD_TRIGGER, "value": t} for t in plan.triggers],
         }
     reader = TextReader((), plan.reader(), options.logprobs)
-    return Work(request, reader, prompt, prompt=lambda: prompt)
+    return Work(request, reader, _key(given, options), prompt=lambda: prompt)
 
 
 def _prompt_work(
@@ -116,6 +116,9 @@ def _prompt_work(
 ) -> Work:
     text = given.text
     prompt = _without_double_bos(text, facts) if isinstance(text, str) else text
+    if not prompt and not facts.adds_bos:
+        # The engine would answer nothing at all, as if it had come to the end of a text.
+        raise ValidationError("the prompt is empty, and this model needs something to go on from")
     request["prompt"] = prompt
     if options.response_format is not None:
         from blazen.schema import grammar_of
@@ -151,13 +154,20 @@ def _parsed_work(
     reader = ParsedReader(
         tuple(options.stop), parallel=options.parallel_tool_calls, must_call=must_call
     )
-    key = "".join(f"{message.role.value}\n{message.text}\n" for message in given)
     tools = () if choice == "none" else options.tools
 
     def prompt() -> str:
         return template.render(given, tools)
 
+    key = _key(given, options)
     return Work(request, reader, key, parsed=True, prompt=None if shown else prompt)
+
+
+def _key(given: Sequence[ChatMessage], options: CompletionOptions) -> str:
+    """Give what a conversation begins with, whichever way it goes: tools are told of first."""
+    tools = () if options.tool_choice == "none" else options.tools
+    told = "".join(f"{tool.name}\n" for tool in tools)
+    return told + "".join(f"{message.role.value}\n{message.text}\n" for message in given)
 
 
 def _engine_answers(

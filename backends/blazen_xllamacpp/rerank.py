@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 
 from blazen.bridge import Job
-from blazen.hardware import Device
 from blazen.local import LocalBackend
 from blazen.options import GgufRerankOptions
 from blazen.protocols.rerank import Reranker
@@ -23,15 +22,6 @@ class XllamaCppReranker(LocalBackend[Encoder], Reranker):
     Options = GgufRerankOptions
     engine = "xllamacpp"
     options: GgufRerankOptions
-
-    def __init__(self, options: GgufRerankOptions) -> None:
-        super().__init__(options)
-        self._device = Device.parse(options.device)
-
-    @property
-    def device(self) -> str:
-        """Where it runs; before it is loaded, where it was asked to run."""
-        return str(self._device)
 
     async def rerank(
         self, query: str, documents: Sequence[str], *, top: int | None = None

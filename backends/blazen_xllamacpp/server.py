@@ -61,7 +61,7 @@ def open_server(
         shutil.rmtree(folder, ignore_errors=True)
         from blazen_xllamacpp.diagnosis import ask_why
 
-        why = ask_why(settings) or str(error)
+        why = ask_why(settings, cancelled) or str(error)
         raise LoadError(f"llama.cpp could not load {path}: {why}") from error
     report(Progress("load", total, total, detail=path.name))
     return Engine(server, folder)
@@ -107,9 +107,10 @@ def engine_devices() -> list[str]:
     """Give the kinds of devices that this build of the engine can use."""
     import xllamacpp
 
-    names = " ".join(str(device["name"]).lower() for device in xllamacpp.get_device_info())
-    kinds = {"cuda": "cuda", "metal": "metal", "mtl": "metal"}
-    return ["cpu", *dict.fromkeys(kind for name, kind in kinds.items() if name in names)]
+    # Its list of devices would take half a gigabyte of a GPU before anyone asks what is free.
+    built_for = xllamacpp.get_system_info().lower()
+    kinds = {"cuda :": "cuda", "metal :": "metal", "mtl :": "metal"}
+    return ["cpu", *dict.fromkeys(kind for name, kind in kinds.items() if name in built_for)]
 
 
 def _typed(now: Any, value: Any, name: str) -> Any:

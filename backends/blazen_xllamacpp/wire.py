@@ -26,6 +26,8 @@ _SAMPLING = (
     "mirostat_tau",
     "mirostat_eta",
 )
+_LARGEST = 2**31 - 1
+"""Beyond it the engine would read another number than was written, and one below 0 as no limit."""
 _RANDOM = 2**32 - 1
 """The seed that the engine takes for "draw one": it can't be asked for itself."""
 
@@ -42,7 +44,7 @@ def write_options(options: CompletionOptions) -> dict[str, Any]:
     for name in _SAMPLING:
         value = getattr(options, name)
         if value is not None:
-            request[name] = value
+            request[name] = min(value, _LARGEST)
     if options.logit_bias:
         request["logit_bias"] = [[token, bias] for token, bias in options.logit_bias.items()]
     if options.logprobs is not None:

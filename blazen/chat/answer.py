@@ -138,6 +138,13 @@ class _Answer:
                 cursor.at += len(looks)
 
 
+_MOST_SPACE = 64
+
+
 def _space_before(text: str, end: int, start: int) -> int:
-    """Where the white space before a place begins."""
+    """Where the white space before a place begins, if it is no longer than a mark's may be.
+
+    A model that is stuck writes line breaks for ever: they are neither held back nor read again.
+    """
+    start = max(start, end - _MOST_SPACE)
     return start + len(text[start:end].rstrip())

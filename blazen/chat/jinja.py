@@ -12,7 +12,16 @@ from blazen.errors import MissingExtraError, UnsupportedError, ValidationError
 if TYPE_CHECKING:
     import jinja2
 
-FAILURES = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
+FAILURES = (
+    TypeError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+    MemoryError,
+    SyntaxError,
+)
 """What a template's expressions raise in Python when the messages are not what it expects."""
 
 

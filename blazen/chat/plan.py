@@ -43,6 +43,8 @@ class Plan:
     """What stands at each ``MEDIA_MARK`` of the prompt, in this order."""
     parallel: bool = True
     """Whether the reader lets an answer hold more than one call."""
+    only_calls: bool = False
+    """Whether the grammar lets nothing but calls come, after the reasoning."""
     script: Script = field(default_factory=answer_script, repr=False, compare=False)
     """How the answers of this model's family are read."""
     calls: Callable[[], str] | None = field(default=None, repr=False, compare=False)
@@ -73,6 +75,7 @@ class Plan:
         prompt = template.render(
             given, tools if native else (), options.reasoning, media_mark=media_mark
         )
+        _check_text(prompt)
         marks = template.reasoning_marks
         inside = marks is not None and is_open(prompt, marks)
         grammar = _grammar(options, form, tools, _may_reason(marks, options, prompt), inside)
@@ -94,6 +97,7 @@ class Plan:
             stop=tuple(options.stop),
             media=shown,
             parallel=_most_calls(options) > 1,
+            only_calls=_must_call(options),
             script=script,
             calls=functools.partial(
                 answer_grammar, None, form, tools, most=_most_calls(options), lazy=True
@@ -116,7 +120,19 @@ class Plan:
 
     def reader(self) -> AnswerReader:
         """Give a reader for one answer."""
-        return AnswerReader(self.script, stop=self.stop, parallel=self.parallel)
+        return AnswerReader(
+            self.script, stop=self.stop, parallel=self.parallel, only_calls=self.only_calls
+        )
+
+
+def _check_text(prompt: str) -> None:
+    try:
+        prompt.encode()
+    except UnicodeEncodeError as error:
+        raise ValidationError(
+            f"the messages hold {prompt[error.start]!r}, a half of a character, which no model "
+            "reads: decode the text they come from as UTF-8"
+        ) from error
 
 
 def _form(template: ChatTemplate, *, native: bool) -> CallForm:
@@ -132,6 +148,10 @@ def _tools(options: CompletionOptions) -> tuple[Tool, ...]:
     return () if options.tool_choice == "none" else tuple(options.tools)
 
 
+def _must_call(options: CompletionOptions) -> bool:
+    return options.tool_choice not in ("auto", "none")
+
+
 def _most_calls(options: CompletionOptions) -> int:
     several = options.tool_choice in ("auto", "none", "required") and options.parallel_tool_calls
     return MOST_CALLS if several else 1
@@ -145,7 +165,7 @@ def _grammar(
     inside: bool,
 ) -> str | None:
     """Give the grammar of the whole answer; an answer that must call has no other format."""
-    must = options.tool_choice not in ("auto", "none")
+    must = _must_call(options)
     wanted = None if must else options.response_format
     if wanted is None and not must:
         return None

@@ -20,15 +20,21 @@ class AnswerReader:
     What the chunks hold together does not depend on how the bytes were cut into pieces. A character
     is handed out when all its bytes are there; what may become a stop text, or a mark of the
     model's family, is held back until it is known. Stop texts are looked for in the content, not
-    in reasoning and not in calls.
+    in reasoning and not in calls. With ``only_calls`` there is no content: what was cut before it
+    was a call is dropped.
     """
 
     def __init__(
-        self, script: Script, *, stop: tuple[str, ...] = (), parallel: bool = True
+        self,
+        script: Script,
+        *,
+        stop: tuple[str, ...] = (),
+        parallel: bool = True,
+        only_calls: bool = False,
     ) -> None:
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         self._cursor = Cursor()
-        self._sink = Sink(stop, parallel=parallel)
+        self._sink = Sink(stop, parallel=parallel, only_calls=only_calls)
         self._reading = script(self._cursor, self._sink)
 
     @property

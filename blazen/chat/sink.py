@@ -19,10 +19,13 @@ def new_id() -> str:
 class Sink:
     """Gathers chunks, and watches for stop texts in the content."""
 
-    def __init__(self, stop: tuple[str, ...] = (), *, parallel: bool = True) -> None:
+    def __init__(
+        self, stop: tuple[str, ...] = (), *, parallel: bool = True, only_calls: bool = False
+    ) -> None:
         self.calls = 0
         self.ended: FinishReason | None = None
         self._parallel = parallel
+        self._only_calls = only_calls
         self._stop = stop
         self._partial = Marks(stop).partial if stop else None
         self._held = ""
@@ -30,7 +33,8 @@ class Sink:
 
     def content(self, text: str) -> None:
         """Add to the answer's text."""
-        if self.ended is not None:
+        # A grammar that lets nothing but calls come was cut within one: its beginning is no text.
+        if self.ended is not None or self._only_calls:
             return
         if self._partial is None:
             self._put(text)

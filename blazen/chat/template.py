@@ -128,6 +128,9 @@ class ChatTemplate:
     def _render(self, messages: list[dict[str, Any]], values: dict[str, Any]) -> str:
         given = {
             "messages": messages,
+            # Hugging Face gives these always, and templates ask whether they are none.
+            "tools": None,
+            "documents": None,
             "add_generation_prompt": True,
             "bos_token": self.bos,
             "eos_token": self.eos,

@@ -10,17 +10,25 @@ import re
 import types
 import typing
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableSet, Set
 from typing import Any, Literal, Union
 
 from blazen.errors import UnsupportedError, ValidationError
-from blazen.schema.python_types import aliased, class_fields, is_key_note, is_pydantic, schema_of
-from blazen.schema.value import check_value
+from blazen.schema.python_types import (
+    aliased,
+    class_fields,
+    is_key_note,
+    is_pydantic,
+    schema_of,
+    without_alias,
+)
+from blazen.schema.value import check_value, equal
 from blazen.types.record import decode
 
 
 def build(tp: Any, data: Any, where: str = "$") -> Any:
     """Turn a JSON value into a value of a type."""
+    tp = without_alias(tp)
     origin, args = typing.get_origin(tp), typing.get_args(tp)
     if origin is typing.Annotated or is_key_note(origin):
         return build(args[0], data, where)
@@ -38,11 +46,13 @@ def build(tp: Any, data: Any, where: str = "$") -> Any:
 
 
 def _build_union(args: tuple[Any, ...], data: Any, where: str) -> Any:
-    built = [_attempt(arg, data, where) for arg in args]
-    for problem, value in built:
+    problems = []
+    for arg in args:
+        problem, value = _attempt(arg, data, where)
         if problem is None:
             return value
-    raise ValidationError("; or ".join(dict.fromkeys(str(problem) for problem, _ in built)))
+        problems.append(str(problem))
+    raise ValidationError("; or ".join(dict.fromkeys(problems)))
 
 
 def _attempt(tp: Any, data: Any, where: str) -> tuple[ValidationError | None, Any]:
@@ -56,7 +66,7 @@ def _attempt(tp: Any, data: Any, where: str) -> tuple[ValidationError | None, An
 def _build_literal(args: tuple[Any, ...], data: Any, where: str) -> Any:
     for value in args:
         plain = value.value if isinstance(value, enum.Enum) else value
-        if type(plain) is type(data) and plain == data:
+        if equal(plain, data):
             return value
     raise ValidationError(f"{where} must be one of {list(args)}, not {data!r:.80}")
 
@@ -70,7 +80,20 @@ def _build_container(origin: type, args: tuple[Any, ...], data: Any, where: str)
             for at, (arg, item) in enumerate(zip(args, data, strict=True))
         )
     items = [build(args[0], item, f"{where}[{at}]") for at, item in enumerate(data)]
-    return origin(items) if origin in (tuple, set, frozenset) else items
+    made = _COLLECTIONS.get(origin)
+    try:
+        return items if made is None else made(items)
+    except TypeError as error:
+        raise ValidationError(f"{where} can't be a set: {error}") from error
+
+
+_COLLECTIONS: dict[type, Callable[[Any], Any]] = {
+    tuple: tuple,
+    set: set,
+    frozenset: frozenset,
+    MutableSet: set,
+    Set: frozenset,
+}
 
 
 def _build_class(tp: Any, data: Any, where: str) -> Any:

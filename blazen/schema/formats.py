@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable
 
-from blazen.schema.regex import full_match
+from blazen.schema.regex import quick_match
 
 _LEAP = (
     "(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26])00)"  # no 0000
@@ -40,7 +40,11 @@ PATTERNS = {
 def has_format(name: str, text: str) -> bool:
     """Tell whether a text is of a format."""
     wider = _WIDER.get(name)
-    return full_match(PATTERNS[name], text) if wider is None else wider(text)
+    return _is(PATTERNS[name], text) if wider is None else wider(text)
+
+
+def _is(pattern: str, text: str) -> bool:
+    return quick_match(pattern)(text) is not None
 
 
 def _is_ipv6(text: str) -> bool:
@@ -53,16 +57,16 @@ def _is_ipv6(text: str) -> bool:
 
 _WIDER: dict[str, Callable[[str], bool]] = {
     "ipv6": _is_ipv6,
-    "email": lambda text: full_match(r"[^@\s]{1,64}@[^@\s.]+(?:\.[^@\s.]+)*", text),
+    "email": lambda text: _is(r"[^@\s]{1,64}@[^@\s.]+(?:\.[^@\s.]+)*", text),
     "hostname": lambda text: (
         len(text) <= 253
-        and full_match(
+        and _is(
             r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
             r"(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*",
             text,
         )
     ),
-    "uri": lambda text: full_match(
+    "uri": lambda text: _is(
         r"[A-Za-z][A-Za-z0-9+.-]*:(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+", text
     ),
 }

@@ -12,7 +12,17 @@ import re
 import types
 import typing
 import uuid
-from collections.abc import Mapping
+from collections.abc import (
+    Collection,
+    Hashable,
+    Iterable,
+    Mapping,
+    MutableMapping,
+    MutableSequence,
+    MutableSet,
+    Sequence,
+    Set,
+)
 from typing import Any, Literal, Union
 
 from blazen.errors import UnsupportedError, ValidationError
@@ -40,6 +50,10 @@ _SIMPLE: dict[Any, dict[str, Any]] = {
     decimal.Decimal: {"type": "number"},
     pathlib.Path: {"type": "string"},
 }
+
+_MAPPINGS = (dict, Mapping, MutableMapping)
+_SETS = (set, frozenset, Set, MutableSet)
+_LISTS = (list, tuple, Sequence, MutableSequence, Collection, Iterable, *_SETS)
 
 
 def schema_of(tp: Any) -> dict[str, Any]:
@@ -69,8 +83,9 @@ class SchemaWriter:
 
     def of(self, tp: Any, where: str = "the type") -> dict[str, Any]:
         """Give the schema of a type; a class is a reference to its definition."""
+        tp = without_alias(tp)
         origin, args = typing.get_origin(tp), typing.get_args(tp)
-        if origin is None and isinstance(tp, typing.Hashable) and tp in _SIMPLE:
+        if origin is None and isinstance(tp, Hashable) and tp in _SIMPLE:
             return dict(_SIMPLE[tp])
         if origin is typing.Annotated:
             notes = [note for note in tp.__metadata__ if isinstance(note, str)]
@@ -91,18 +106,22 @@ class SchemaWriter:
         raise _no_form(tp, where)
 
     def _container(self, origin: Any, args: tuple[Any, ...], where: str) -> dict[str, Any]:
-        if not isinstance(origin, type):
-            raise _no_form(origin, where)
-        if issubclass(origin, Mapping):
+        if origin in _MAPPINGS:
             if args[0] is not str:
                 raise UnsupportedError(f"{where}: the keys of a dict must be str, not {args[0]!r}")
             return {"type": "object", "additionalProperties": self.of(args[1], where)}
-        if issubclass(origin, tuple) and args[-1:] != (Ellipsis,):
+        if origin is tuple and args[-1:] != (Ellipsis,):
             each = [self.of(arg, where) for arg in args]
             size = len(each)
             fixed = {"type": "array", "minItems": size, "maxItems": size}
             return fixed | ({"prefixItems": each} if each else {})
-        if issubclass(origin, (typing.Collection, typing.Iterable)):
+        if origin in _LISTS:
+            item = typing.get_origin(args[0]) or args[0]
+            if origin in _SETS and isinstance(item, type) and item.__hash__ is None:
+                raise UnsupportedError(
+                    f"{where}: a set can't hold a {item.__name__}, which has no hash: use a list, "
+                    "or a frozen class"
+                )
             return {"type": "array", "items": self.of(args[0], where)}
         raise _no_form(origin, where)
 
@@ -125,8 +144,7 @@ class SchemaWriter:
         return {"$ref": f"#/$defs/{name}"}
 
     def _fields(self, tp: type, fields: dict[str, tuple[Any, bool]]) -> dict[str, Any]:
-        text = tp.__dict__.get("__doc__") or ""
-        own = text if text and not text.startswith(f"{tp.__name__}(") else ""
+        own = own_docstring(tp)
         note = {"description": " ".join(own.strip().split("\n\n")[0].split())} if own else {}
         return {
             "type": "object",
@@ -139,7 +157,10 @@ class SchemaWriter:
         }
 
     def _pydantic(self, tp: Any, name: str) -> dict[str, Any]:
-        schema: dict[str, Any] = dict(tp.model_json_schema())
+        try:
+            schema: dict[str, Any] = dict(tp.model_json_schema())
+        except Exception as error:  # its own kinds, which can't be named without importing it
+            raise UnsupportedError(f"{name} gives no JSON schema: {error}") from error
         own: dict[str, Any] = schema.pop("$defs", {})
         if schema == {"$ref": f"#/$defs/{name}"}:  # it refers to itself
             schema = own.pop(name)
@@ -163,6 +184,18 @@ def is_key_note(origin: Any, *names: str) -> bool:
     return getattr(origin, "_name", None) in (names or ("Required", "NotRequired"))
 
 
+def without_alias(tp: Any) -> Any:
+    """Give the class that a bare alias such as ``typing.List`` stands for."""
+    origin = typing.get_origin(tp)
+    return origin if origin is not None and not hasattr(tp, "__args__") else tp
+
+
+def own_docstring(tp: type) -> str:
+    """Give what a class says of itself: not what it inherits, nor what ``@dataclass`` wrote."""
+    text = tp.__dict__.get("__doc__") or ""
+    return "" if text.startswith(f"{tp.__name__}(") else text
+
+
 def aliased(tp: Any) -> Any:
     """Give what a ``NewType`` or a ``type`` statement stands for, or ``None``."""
     return getattr(tp, "__supertype__", None) or getattr(tp, "__value__", None)
@@ -182,11 +215,12 @@ def class_fields(tp: type) -> dict[str, tuple[Any, bool]] | None:
         missing = dataclasses.MISSING
         return {
             field.name: (
-                hints[field.name],
+                hint.type if isinstance(hint, dataclasses.InitVar) else hint,
                 field.default is missing and field.default_factory is missing,
             )
-            for field in dataclasses.fields(tp)
-            if field.init
+            # What is only given to __init__ is not among dataclasses.fields().
+            for field in tp.__dataclass_fields__.values()
+            if field.init and not _is_of_class(hint := hints[field.name])
         }
     if hasattr(tp, "__required_keys__"):
         # Notes that are texts (``from __future__ import annotations``) are not in the key sets.
@@ -205,12 +239,17 @@ def class_fields(tp: type) -> dict[str, tuple[Any, bool]] | None:
     return None
 
 
+def _is_of_class(hint: Any) -> bool:
+    return hint is typing.ClassVar or typing.get_origin(hint) is typing.ClassVar
+
+
 def _hints(tp: Any) -> dict[str, Any]:
     try:
         return typing.get_type_hints(tp, include_extras=True)
-    except (NameError, TypeError) as error:
+    except Exception as error:  # a note that is a text may be any expression
         raise ValidationError(
-            f"the annotations of {getattr(tp, '__name__', tp)!r} can't be read: {error}"
+            f"the annotations of {getattr(tp, '__name__', tp)!r} can't be read: {error}; what they "
+            "name must be at the top of its module"
         ) from error
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Callable
 
 from blazen.errors import UnsupportedError
+from blazen.schema.matching import matches
 from blazen.schema.regex_reader import Reader
 from blazen.schema.regex_tree import (
     ANY_TEXT,
@@ -28,17 +30,23 @@ _MOST_CHARACTERS = 5_000
 
 def full_match(pattern: str, text: str) -> bool:
     """Tell whether a pattern matches a text from its first character to its last."""
-    return _compiled(parse_regex(pattern)).fullmatch(text) is not None
+    return matches(parse_regex(pattern), text)
 
 
 def search(pattern: str, text: str) -> bool:
     """Tell whether a pattern matches somewhere in a text, as the ``pattern`` of a schema does."""
-    return _compiled(parse_search(pattern)).fullmatch(text) is not None
+    return matches(parse_search(pattern), text)
 
 
 def plain_regex(pattern: str) -> str:
     """Write a pattern anew, so that Python, Rust and JavaScript take it to mean the same."""
     return write_regex(parse_regex(pattern))
+
+
+@functools.cache
+def quick_match(pattern: str) -> Callable[[str], re.Match[str] | None]:
+    """Give a faster `full_match`, for blazen's own patterns alone: some others never end."""
+    return re.compile(plain_regex(pattern)).fullmatch
 
 
 @functools.lru_cache(maxsize=256)
@@ -56,11 +64,6 @@ def parse_search(pattern: str) -> Node:
         after = () if at_end else (ANY_TEXT,)
         whole.append(Chain((*before, inner, *after)))
     return joined(whole)
-
-
-@functools.lru_cache(maxsize=256)
-def _compiled(node: Node) -> re.Pattern[str]:
-    return re.compile(write_regex(node))
 
 
 def _alternatives(pattern: str) -> list[tuple[bool, Node, bool]]:

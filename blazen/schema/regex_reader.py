@@ -10,6 +10,7 @@ from blazen.schema.regex_tree import Chain, Chars, Edge, Node, Repeat, joined
 
 MOST_REPEATS = 100_000
 _DEEPEST = 50
+_LONGEST_BOUNDS = 100
 
 _ESCAPED_SETS = {
     "d": DIGITS, "w": WORDS, "s": SPACES,
@@ -77,6 +78,8 @@ class Reader:
         if counted is None:
             return None
         self._at = counted.end()
+        if counted.end() - counted.start() > _LONGEST_BOUNDS:
+            raise self._unsupported(f"more than {MOST_REPEATS:,} repetitions")
         if counted[4] is not None:
             return 0, int(counted[4])
         low = int(counted[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 import typing
@@ -10,13 +11,13 @@ from typing import Any
 
 from blazen.errors import ValidationError
 from blazen.schema.building import build
-from blazen.schema.python_types import SchemaWriter
+from blazen.schema.python_types import SchemaWriter, own_docstring
 from blazen.schema.value import check_value
 
 
 def tool_schema(function: Callable[..., Any]) -> tuple[str, dict[str, Any]]:
     """Give a function's description and the JSON schema of its parameters."""
-    description, notes = _read_docstring(inspect.getdoc(function) or "")
+    description, notes = _read_docstring(_docstring(function))
     writer = SchemaWriter()
     properties: dict[str, Any] = {}
     required = []
@@ -47,11 +48,20 @@ def _parameters(function: Callable[..., Any]) -> dict[str, tuple[Any, bool]]:
     name = _name(function)
     try:
         signature = inspect.signature(function)
-        hints = typing.get_type_hints(_annotated(function), include_extras=True)
-    except (NameError, TypeError, ValueError) as error:
-        raise ValidationError(f"the signature of {name!r} can't be read: {error}") from error
+        hints = {
+            key: hint
+            for part in _annotated(function)
+            for key, hint in typing.get_type_hints(part, include_extras=True).items()
+        }
+    except Exception as error:  # an annotation that is a text may be any expression
+        raise ValidationError(
+            f"the signature of {name!r} can't be read: {error}; what its annotations name must be "
+            "at the top of its module"
+        ) from error
     found = {}
     for each in signature.parameters.values():
+        if each.name in _given(function):
+            continue
         if each.kind not in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY):
             raise ValidationError(
                 f"the parameter {str(each).partition(':')[0]!r} of {name!r} can't be given by "
@@ -65,15 +75,38 @@ def _parameters(function: Callable[..., Any]) -> dict[str, tuple[Any, bool]]:
     return found
 
 
-def _annotated(function: Any) -> Any:
-    while hasattr(function, "func"):  # functools.partial
+def _annotated(function: Any) -> tuple[Any, ...]:
+    """Give what holds the annotations of a function's parameters."""
+    function = inner(function)
+    if isinstance(function, type):
+        made: Any = function
+        return (made, made.__init__)
+    if inspect.isroutine(function) or hasattr(function, "__wrapped__"):
+        return (function,)
+    return (type(function).__call__,)
+
+
+def inner(function: Any) -> Any:
+    """Give the function that is within ``functools.partial``."""
+    while isinstance(function, functools.partial):
         function = function.func
-    if inspect.isroutine(function) or isinstance(function, type):
-        return function
-    return type(function).__call__
+    return function
+
+
+def _given(function: Any) -> Mapping[str, Any]:
+    """Give what ``functools.partial`` gives by name already: it is not the model's to say."""
+    return function.keywords if isinstance(function, functools.partial) else {}
+
+
+def _docstring(function: Any) -> str:
+    function = inner(function)
+    if isinstance(function, type):
+        return inspect.cleandoc(own_docstring(function))
+    return inspect.getdoc(function) or ""
 
 
 def _name(function: Any) -> str:
+    function = inner(function)
     return str(getattr(function, "__name__", None) or type(function).__name__)
 
 

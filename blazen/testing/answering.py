@@ -185,7 +185,10 @@ class AnsweringSuite(Suite):
     @on_loop
     async def test_a_required_tool_is_called(self, model: Any) -> None:
         """There is a call of one of the tools, with arguments of its schema."""
-        answer = await self.answer(model, tools=[WEATHER, CLOCK], tool_choice="required")
+        # A small model that may call again does so to its last token.
+        answer = await self.answer(
+            model, tools=[WEATHER, CLOCK], tool_choice="required", parallel_tool_calls=False
+        )
         assert answer.tool_calls, f"no tool was called: {answer!r}"
         assert answer.finish_reason is FinishReason.ToolCalls
         assert answer.content == ""

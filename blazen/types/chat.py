@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -15,6 +16,9 @@ from blazen.types.record import Record, parse_json
 
 Part: TypeAlias = str | Image | Audio
 """One part of a message's content: a text is a part, and so is an image or an audio."""
+
+
+_TOOL_NAME = re.compile(r"[\w.:/-]{1,256}")
 
 
 class Role(str, Enum):
@@ -36,15 +40,28 @@ class Tool(Record):
     """The JSON schema of its arguments."""
 
     def __post_init__(self) -> None:
-        if not self.name:
-            raise ValidationError("a tool needs a name")
+        if not isinstance(self.name, str) or not _TOOL_NAME.fullmatch(self.name):
+            raise ValidationError(
+                "a tool needs a name of at most 256 letters, digits and any of '_.:/-', not "
+                f"{self.name!r:.80}"
+            )
+        if not isinstance(self.description, str):
+            raise ValidationError(f"a tool's description is a text, not {self.description!r:.80}")
+        schema = self.parameters
+        if schema is not None and (
+            not isinstance(schema, dict) or schema.get("type", "object") != "object"
+        ):
+            raise ValidationError(
+                f"a tool's parameters are a JSON schema of an object, not {self.parameters!r:.80}"
+            )
 
     @classmethod
     def of(cls, function: Callable[..., Any]) -> Tool:
         """Describe a function: its name, its docstring, and its parameters by their annotations."""
         from blazen.schema import tool_schema
+        from blazen.schema.signature import inner
 
-        name = getattr(function, "__name__", "")
+        name = getattr(inner(function), "__name__", "")
         if not name.isidentifier():
             raise ValidationError(f"{function!r:.80} has no name to be called by: write a Tool")
         description, parameters = tool_schema(function)

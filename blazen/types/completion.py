@@ -104,7 +104,9 @@ def _tool(value: Any) -> Tool:
     if isinstance(value, Tool):
         return value
     if isinstance(value, Mapping):
-        return Tool.from_dict(value)
+        # As OpenAI's API has it, which many keep their tools in.
+        wrapped = value.get("type") == "function" and set(value) == {"type", "function"}
+        return Tool.from_dict(value["function"] if wrapped else value)
     if callable(value):
         return Tool.of(value)
     raise ValidationError(f"one of the tools is neither a Tool nor a function: {value!r:.80}")
@@ -254,16 +256,21 @@ class InferenceChunkStream(Stream[InferenceChunk, ModelResponse]):
             self._parsed = self._read(self._format)
 
     def _read(self, wanted: ResponseFormat) -> Any:
+        text = "".join(self._content)
+        cut = self._finish_reason is FinishReason.Length
         try:
-            return wanted.parse("".join(self._content))
+            parsed = wanted.parse(text)
+            if cut and _may_go_on(text, wanted):
+                raise OutputError(f"the number {text!r:.80} may have gone on", text=text)
         except OutputError as error:
-            if self._finish_reason is not FinishReason.Length:
+            if not cut:
                 raise
             raise OutputError(
                 f"the answer was cut at its last token, before its {wanted.kind} was whole: allow "
                 "more with max_tokens, or a longer context",
                 text=error.text,
             ) from error
+        return parsed
 
     @property
     def response(self) -> ModelResponse:
@@ -278,6 +285,19 @@ class InferenceChunkStream(Stream[InferenceChunk, ModelResponse]):
             usage=self._usage,
             timing=self._timing,
         )
+
+
+def _may_go_on(text: str, wanted: ResponseFormat) -> bool:
+    """Tell whether an answer is a number of which more digits may be missing."""
+    if wanted.kind != "schema" or not text[-1:].isdigit():
+        return False
+    for more in (*"0123456789", ".1", "e1"):
+        try:
+            wanted.parse(text + more)
+        except OutputError:
+            continue
+        return True
+    return False
 
 
 class _PartialCall:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from blazen.checks import check_choice
 from blazen.errors import OutputError, ValidationError
-from blazen.types.record import Record, parse_json
+from blazen.types.record import Record
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,11 @@ class ResponseFormat(Record):
             )
         if isinstance(value, Mapping) and "kind" in value and set(value) <= {"kind", "rule"}:
             return cls.from_dict(value)
+        if isinstance(value, Mapping) and value.get("type") in ("json_object", "json_schema"):
+            raise ValidationError(
+                f"response_format {dict(value)!r:.80} is as OpenAI's API has it: give 'json', or "
+                "the JSON schema itself"
+            )
         return cls.schema(value)
 
     def parse(self, text: str) -> Any:
@@ -88,9 +95,11 @@ class ResponseFormat(Record):
                 )
             return text
         try:
-            value = parse_json(text)
-        except ValidationError as error:
-            raise OutputError(f"the answer is no JSON: {text!r:.80}", text=text) from error
+            value = json.loads(text, parse_constant=_refuse, parse_float=_finite)
+        except (ValueError, RecursionError) as error:
+            raise OutputError(
+                f"the answer is no JSON: {text!r:.80} ({error})", text=text
+            ) from error
         if self.kind == "json":
             if not isinstance(value, dict):
                 raise OutputError(f"the answer is no JSON object: {text!r:.80}", text=text)
@@ -105,6 +114,17 @@ class ResponseFormat(Record):
     def to_dict(self) -> dict[str, Any]:
         """Give a dictionary of plain JSON values; a class is not among them."""
         return {"kind": self.kind} if self.rule is None else {"kind": self.kind, "rule": self.rule}
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"JSON has no {constant}")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError(f"the number {digits:.40} is too large")
+    return number
 
 
 _RULES: dict[str, type] = {"schema": dict, "regex": str, "grammar": str}

@@ -40,7 +40,9 @@ STORY = "Write a short story about a lighthouse, a storm and a very old boat."
 
 
 def build(target="starter:chat", **settings):
-    return Model.llamacpp(target, **{"context_length": 1024, "threads": 1, **settings})
+    return Model.llamacpp(
+        target, **{"context_length": 1024, "threads": 1, "device": "cpu", **settings}
+    )
 
 
 def cold(max_tokens, **more):
@@ -51,12 +53,6 @@ class _Chat(ModelSuite):
     """The shipped suite, with what a model of this size needs."""
 
     max_tokens = 12
-
-    def options(self, max_tokens, **more):
-        if more.get("tool_choice") == "required":
-            # Where it may, this model calls again and again, to its last token.
-            more.setdefault("parallel_tool_calls", False)
-        return super().options(max_tokens, **more)
 
 
 class TestOneByOne(_Chat):

@@ -21,8 +21,11 @@ from blazen.errors import (
     UnsupportedError,
     ValidationError,
 )
+from blazen.options import MistralRsOptions
 from blazen.testing import ModelSuite
+from blazen.weights.starter import starter_path
 from tests.programs import run_python
+from tests.weights.servers import Files, serving
 
 pytestmark = pytest.mark.needs("mistralrs", "starter:chat")
 
@@ -47,11 +50,6 @@ class TestMistralRs(ModelSuite):
     concurrency = 6
     too_long_prompt = "word " * 1100
     holds_bytes = 200 << 20
-
-    def options(self, max_tokens, **more):
-        # This small model goes on calling for as long as it may: half a minute of the same call.
-        more.setdefault("parallel_tool_calls", more.get("tool_choice") != "required")
-        return super().options(max_tokens, **more)
 
     @pytest.fixture
     def model(self, loaded):
@@ -440,6 +438,43 @@ async def test_a_gpu_that_is_not_there_is_refused():
 async def test_a_name_that_leads_nowhere(tmp_path):
     with pytest.raises(ModelNotFoundError):
         await build(tmp_path / "none.gguf").load()
+
+
+def test_where_no_thread_can_be_started_the_model_can_be_closed(monkeypatch):
+    from blazen_mistralrs.engine import Engine, Opening
+
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(Opening, "start", refuse)
+    engine = Engine(None, None, 1)
+    with pytest.raises(RuntimeError, match="new thread"):
+        Opening(engine, None, None).begin()
+    engine.close()
+
+
+def test_a_url_is_fetched_into_the_cache_that_was_named(tmp_path, monkeypatch):
+    from blazen_mistralrs.sources import find_source
+
+    weights, heard = starter_path("chat").read_bytes(), []
+    monkeypatch.setenv("BLAZEN_CACHE", str(tmp_path / "another"))
+    monkeypatch.delenv("BLAZEN_OFFLINE", raising=False)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with serving(Files({"/model.gguf": weights})) as server:
+        options = MistralRsOptions(f"{server.url}/model.gguf", cache_dir=tmp_path / "cache")
+        source = find_source(options, heard.append, lambda: False, on_cpu=True)
+    assert source.path.is_relative_to(tmp_path / "cache")
+    assert {progress.stage for progress in heard} == {"download"}
+    assert not (tmp_path / "another").exists()
+
+
+def test_a_file_of_a_repository_without_gguf_is_refused(monkeypatch):
+    from blazen_mistralrs import sources
+
+    monkeypatch.setattr(sources, "list_gguf", lambda *args, **more: [])
+    options = MistralRsOptions("org/model", file="weights.safetensors")
+    with pytest.raises(UnsupportedError, match=r"file='weights\.safetensors'"):
+        sources.find_source(options, lambda progress: None, lambda: False, on_cpu=True)
 
 
 async def test_what_the_engine_says_of_a_broken_model_is_told(tmp_path):

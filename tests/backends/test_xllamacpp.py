@@ -42,6 +42,7 @@ from blazen.testing.answering import WEATHER, check_call
 from blazen.testing.model import TextModelSuite
 from blazen.weights.gguf import read_gguf
 from blazen.weights.starter import starter_path
+from blazen_xllamacpp import diagnosis
 from blazen_xllamacpp.reading import ParsedReader
 from tests.gguf_lora import write_lora
 from tests.programs import run_python
@@ -79,7 +80,8 @@ HERMES = """
 
 
 def build(target="starter:chat", **settings):
-    return Model.xllamacpp(target, context_length=1024, threads=1, **settings)
+    options = {"context_length": 1024, "threads": 1, "device": "cpu", **settings}
+    return Model.xllamacpp(target, **options)
 
 
 class TestXllamaCpp(ModelSuite):
@@ -87,12 +89,6 @@ class TestXllamaCpp(ModelSuite):
 
     max_tokens = 12
     too_long_prompt = "word " * 3000
-
-    def options(self, max_tokens, **more):
-        if more.get("tool_choice") == "required":
-            # Where it may, a model this small calls again and again, to its last token.
-            more.setdefault("parallel_tool_calls", False)
-        return super().options(max_tokens, **more)
 
     @pytest.fixture
     def model(self, loaded):
@@ -329,6 +325,27 @@ async def test_logprobs_come_with_each_token(loaded):
         assert token.text == token.top[0].text, "the coldest choice is the likeliest"
     bare = await loaded.complete("Hi", CompletionOptions(max_tokens=2, logprobs=0))
     assert [token.top for token in bare.logprobs] == [(), ()]
+
+
+async def test_a_number_too_large_for_the_engine_is_no_small_one(loaded):
+    options = CompletionOptions(max_tokens=2**32 + 1, temperature=0, stop=[" animal"])
+    answer = await loaded.complete("Which animal says meow?", options)
+    assert answer.finish_reason is FinishReason.Stop
+
+
+async def test_a_conversation_is_not_read_again_for_another_kind_of_answer():
+    told = CompletionOptions(max_tokens=12, temperature=0, logprobs=1)
+    async with build(parallel=2) as model:
+        await model.complete("Which animal says meow?", COLD)
+        answer = await model.complete("Which animal says meow?", told)
+    assert answer.usage.cached_tokens > answer.usage.prompt_tokens // 2
+
+
+async def test_an_empty_prompt_is_refused_where_it_has_no_token(loaded, loaded_base):
+    with pytest.raises(ValidationError, match="the prompt is empty"):
+        await loaded.complete(Prompt(""), COLD)
+    answer = await loaded_base.complete(Prompt(""), COLD)
+    assert answer.usage.prompt_tokens == 1  # the mark of the beginning
 
 
 async def test_a_grammar_that_is_none_is_refused_and_nothing_is_generated(loaded, capfd):
@@ -714,6 +731,35 @@ async def test_a_file_that_llama_cpp_can_not_load_leaves_nothing_behind(tmp_path
     with pytest.raises((LoadError, ValidationError)):
         await build(path).load()
     assert _sockets() == before
+
+
+def test_asking_why_runs_nothing_of_the_working_folder(tmp_path, monkeypatch):
+    (tmp_path / "tempfile.py").write_text("open('ran', 'w').close()")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    assert "failed to open" in diagnosis.ask_why({"model.path": str(tmp_path / "none.gguf")})
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_program_in_one_file_is_not_started_again_to_ask_why(monkeypatch):
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    monkeypatch.setattr(diagnosis.subprocess, "Popen", None)
+    assert diagnosis.ask_why({}) == ""
+
+
+@pytest.mark.parametrize("why", ["it is ended by a signal", "the caller goes", "it takes too long"])
+def test_asking_why_leaves_nothing_behind(tmp_path, monkeypatch, why):
+    monkeypatch.setattr(diagnosis.tempfile, "tempdir", str(tmp_path))
+    end = why == "it is ended by a signal"
+    monkeypatch.setattr(
+        diagnosis, "_TRY", "import os; os.abort()" if end else "import time; time.sleep(600)"
+    )
+    if why == "it takes too long":
+        monkeypatch.setattr(diagnosis, "SECONDS", 0.2)
+    before = {child.pid for child in psutil.Process().children()}
+    assert diagnosis.ask_why({}, lambda: why == "the caller goes") == ""
+    assert list(tmp_path.iterdir()) == []
+    assert {child.pid for child in psutil.Process().children()} <= before
 
 
 @functools.cache

@@ -52,6 +52,22 @@ class TestXllamaCppVectors(VectorsOfGguf):
                 await model.embed("word " * 400)
             assert (await model.embed("usable")).dimensions == 384
 
+    async def test_without_memory_even_for_what_it_was_it_opens_again_when_there_is_some(
+        self, minilm, monkeypatch
+    ):
+        monkeypatch.setattr(encoder, "ROOM", 64)
+
+        def refuse(*args, **more):
+            raise LoadError("no memory")
+
+        async with self.embedder(minilm) as model:
+            with monkeypatch.context() as meanwhile:
+                meanwhile.setattr(encoder, "open_server", refuse)
+                for _ in range(2):
+                    with pytest.raises((InferenceError, LoadError), match="no memory"):
+                        await model.embed("word " * 400)
+            assert (await model.embed("usable")).dimensions == 384
+
 
 class TestXllamaCppEmbedding(EmbeddingSuite):
     """The shipped suite, whole, on a real embedding model."""

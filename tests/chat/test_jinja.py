@@ -135,3 +135,13 @@ def test_rendering_is_what_llama_cpp_python_renders():
             [ChatMessage(role, text) for role, text in messages]
         )
         assert ours == theirs.prompt
+
+
+def test_what_is_not_given_is_none_as_with_hugging_face():
+    source = "{{ tools is none }} {{ documents is none }} {{ others is defined }}"
+    assert render(source) == "True True False"
+
+
+def test_a_template_that_takes_all_memory_is_an_error():
+    with pytest.raises(UnsupportedError):
+        render("{{ 'a' * 10**13 }}")

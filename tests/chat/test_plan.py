@@ -172,3 +172,25 @@ def test_a_model_told_one_form_may_use_the_one_it_was_trained_on():
 def test_messages_must_be_messages():
     with pytest.raises(ValidationError, match="must not be empty"):
         plan(CHATML, [])
+
+
+@pytest.mark.parametrize("source", [templates.QWEN_CODER, templates.GLM, templates.FUNCTION_GEMMA])
+def test_no_form_of_calls_ignores_a_keyword(source):
+    def grammar(schema):
+        tool = Tool("f", parameters={"type": "object", "properties": {"a": schema}})
+        options = CompletionOptions(tools=[tool], tool_choice="required")
+        return Plan.of("Hi", options, ChatTemplate(source)).grammar
+
+    assert "{2}" in grammar({"type": "string", "pattern": "^x{2}$"})
+    assert "{0,3}" in grammar({"type": "string", "maxLength": 3})
+    for refused in ({"type": "string", "not": {}}, {"type": "string", "contentEncoding": "x"}):
+        with pytest.raises(UnsupportedError, match="is not supported"):
+            grammar(refused)
+    for broken in ({"enum": 5}, {"type": "nonsense"}):
+        with pytest.raises(ValidationError, match="must be"):
+            grammar(broken)
+
+
+def test_half_a_character_is_refused():
+    with pytest.raises(ValidationError, match="half of a character"):
+        Plan.of("\ud800", CompletionOptions(), ChatTemplate(templates.CHATML))

@@ -208,3 +208,40 @@ def test_arguments_of_odd_values_stay_json():
         0,
         "a\tb\\",
     ]
+
+
+def whole(reader, text: str, size: int = 3):
+    data = text.encode()
+    for at in range(0, len(data), size):
+        yield from reader.feed(data[at : at + size])
+    yield from reader.finish(FinishReason.Length)
+
+
+FORMS = [
+    (templates.CHATML, '<tool_call>\n{"name": "get_'),
+    (templates.QWEN_CODER, "<tool_call>\n<function=get_"),
+    (templates.LLAMA, '{"name": "get_'),
+]
+
+
+@pytest.mark.parametrize("choice", ["required", "get_weather"])
+@pytest.mark.parametrize("source, text", FORMS)
+def test_the_beginning_of_a_call_that_had_to_come_is_no_text(source, text, choice):
+    chunks = list(whole(reader_of(source, tools=TOOLS, tool_choice=choice), text))
+    assert not any(chunk.content or chunk.tool_calls for chunk in chunks)
+    assert chunks[-1].finish_reason is FinishReason.Length
+
+
+@pytest.mark.parametrize("source, text", FORMS)
+def test_what_may_have_been_a_call_is_text_where_text_may_come(source, text):
+    chunks = whole(reader_of(source, tools=TOOLS), text)
+    assert "".join(chunk.content or "" for chunk in chunks) == text
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_of_white_space_without_end_little_is_held_back(size):
+    text = "a" + "\n" * 300
+    chunks = whole(reader_of(tools=TOOLS), text + '<tool_call>{"name": "clock"}', size)
+    assert "".join(chunk.content or "" for chunk in chunks) == text[:-64]
+    given = "".join(contents(reader_of(tools=TOOLS), *[letter.encode() for letter in text]))
+    assert given == text[:-64]

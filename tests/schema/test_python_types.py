@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import collections
+import collections.abc
+import dataclasses
 import datetime
 import decimal
 import enum
@@ -9,6 +12,7 @@ import ipaddress
 import json
 import pathlib
 import sys
+import typing
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -269,3 +273,66 @@ def test_annotations_that_can_not_be_read_are_an_error():
 
     with pytest.raises(ValidationError, match="Nowhere"):
         schema_of(Broken)
+
+
+@pytest.mark.parametrize("text", ["1/0", "1 +", "typing.Nothing"])
+def test_annotations_that_are_no_types_are_an_error(text):
+    cls = dataclass(type("Odd", (), {"__annotations__": {"x": text}}))
+    with pytest.raises(ValidationError, match="Odd"):
+        schema_of(cls)
+
+
+@pytest.mark.parametrize(
+    "tp, data, wanted",
+    [
+        (typing.List, [1], [1]),  # noqa: UP006 - the old names are what is tried
+        (typing.Dict, {"a": 1}, {"a": 1}),  # noqa: UP006
+        (collections.abc.Set[int], [1, 1], frozenset({1})),
+        (collections.abc.MutableSet[int], [1, 1], {1}),
+        (Literal[1, True], 1.0, 1),
+    ],
+)
+def test_more_types_come_back_as_they_are_named(tp, data, wanted):
+    built = read_value(data, schema_of(tp), tp)
+    assert built == wanted
+    assert type(built) is type(wanted)
+
+
+@pytest.mark.parametrize(
+    "tp",
+    [
+        collections.deque[int],
+        collections.OrderedDict[str, int],
+        collections.Counter[str],
+        collections.abc.Iterator[int],
+        set[list[int]],
+    ],
+)
+def test_what_would_come_back_as_another_type_is_refused(tp):
+    with pytest.raises(UnsupportedError):
+        schema_of(tp)
+
+
+def test_a_set_of_what_has_no_hash_is_an_error():
+    with pytest.raises(ValidationError, match="set"):
+        read_value([[1]], schema_of(set[Any]), set[Any])
+
+
+@dataclass
+class Given:
+    number: int
+    start: dataclasses.InitVar[int]
+    count: typing.ClassVar[int] = 3
+
+    def __post_init__(self, start):
+        self.number += start
+
+
+def test_what_only_the_making_of_a_dataclass_takes_is_asked_for():
+    assert read_value({"number": 1, "start": 2}, schema_of(Given), Given).number == 3
+
+
+def test_a_pydantic_model_without_a_schema_is_refused():
+    caller = pydantic.create_model("Caller", call=(collections.abc.Callable[[int], int], ...))
+    with pytest.raises(UnsupportedError, match="Caller"):
+        schema_of(caller)

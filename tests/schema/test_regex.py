@@ -134,3 +134,29 @@ def test_repeating_what_may_be_nothing_too_often_is_refused():
         pattern = f"x?(?:{pattern})*"
     with pytest.raises(UnsupportedError, match="left out"):
         grammar_of(ResponseFormat.regex(pattern))
+
+
+@pytest.mark.parametrize(
+    "pattern, text",
+    [
+        ("(a+)+", "a" * 50 + "b"),
+        ("(a|a)*b", "a" * 50),
+        (r"(\w+\s?)+\.", "word " * 500),
+        ("a*a*a*a*a*a*b", "a" * 3000),
+        ("(a{1,5}){1,100000}", "a" * 3000 + "b"),
+    ],
+)
+def test_no_pattern_takes_for_ever(pattern, text):
+    assert not full_match(pattern, text)
+    assert not search(f"^(?:{pattern})$", text)
+
+
+@pytest.mark.parametrize("pattern", ["a*", "a{0}", "(a?){3}b", "(ab|a)(c|bcd)(d*)", "(a*){2,}", ""])
+@pytest.mark.parametrize("text", ["", "a", "aaa", "b", "ab", "aaab", "abcd", "abcdd", "c"])
+def test_a_match_is_what_python_finds(pattern, text):
+    assert full_match(pattern, text) == bool(re.fullmatch(pattern, text))
+
+
+def test_a_bound_of_thousands_of_digits_is_refused():
+    with pytest.raises(UnsupportedError, match="repetitions"):
+        full_match("a{" + "9" * 4900 + "}", "a")

@@ -188,3 +188,52 @@ def test_a_parameter_without_a_json_form_is_named():
 
     with pytest.raises(UnsupportedError, match=r"'data' of 'send'.*bytes"):
         tool_schema(send)
+
+
+class Greeting:
+    """Greet someone."""
+
+    def __init__(self, name: str, times: int = 1) -> None:
+        self.said = name * times
+
+
+def test_a_class_is_a_tool():
+    tool = Tool.of(Greeting)
+    assert (tool.name, tool.description) == ("Greeting", "Greet someone.")
+    assert tool.parameters["required"] == ["name"]
+    assert read_arguments(Greeting, {"name": "a", "times": 2.0}) == {"name": "a", "times": 2}
+
+
+def test_what_a_partial_function_is_given_is_not_asked_for():
+    def find(place: str, database: object, most: int = 3) -> None:
+        """Find it."""
+
+    tool = Tool.of(functools.partial(find, database=object()))
+    assert (tool.name, tool.description) == ("find", "Find it.")
+    assert list(tool.parameters["properties"]) == ["place", "most"]
+
+
+@pytest.mark.parametrize("text", ["1/0", "1 +", "typing.Nothing", "Nowhere"])
+def test_annotations_that_are_no_types_are_an_error(text):
+    def odd(x):
+        pass
+
+    odd.__annotations__ = {"x": text}
+    with pytest.raises(ValidationError, match="odd"):
+        Tool.of(odd)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"name": "a b"},
+        {"name": 3},
+        {"name": 'a"'},
+        {"name": "a", "parameters": [1]},
+        {"name": "a", "parameters": {"type": "array"}},
+        {"name": "a", "description": None},
+    ],
+)
+def test_a_tool_that_no_model_could_call_is_refused(given):
+    with pytest.raises(ValidationError, match="a tool"):
+        Tool(**given)

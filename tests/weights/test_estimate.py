@@ -99,6 +99,7 @@ ON_GPU = [
     ("llama", CHAT_SHAPE, 8192, SHARED, (180.0, 10.19)),
     ("llama", CHAT_SHAPE, 32768, {"batch": 2048}, (720.0, 177.54)),
     ("llama", CHAT_SHAPE, 32768, {"kv_type": "q8_0"}, (382.52, 60.54)),
+    ("llama", CHAT_SHAPE, 32768, {"kv_type": "bf16"}, (720.0, 61.63)),
     ("llama", CHAT_SHAPE, 8192, {"flash_attention": False}, (180.0, 165.26)),
     ("llama", CHAT_SHAPE, 8192, {"outputs": 512}, (180.0, 97.12)),
     ("llama", LLAMA_7B, 8192, {}, (4096.0, 96.51)),

@@ -49,7 +49,7 @@ class CallForm(Protocol):
 
 def arguments_rule(grammar: Grammar, tool: Tool) -> str:
     """Write the piece that is a tool's arguments in JSON."""
-    return grammar.json(tool.parameters or NO_PARAMETERS)
+    return grammar.json({"type": "object", **(tool.parameters or NO_PARAMETERS)})
 
 
 NO_PARAMETERS = {"type": "object", "properties": {}, "additionalProperties": False}

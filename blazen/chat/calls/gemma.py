@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from blazen.chat.calls.form import NO_PARAMETERS, several
-from blazen.chat.calls.free_text import text_before
+from blazen.chat.calls.form import several
 from blazen.chat.calls.json_text import copy_value
 from blazen.chat.calls.names import read_name
-from blazen.chat.calls.values import as_json, as_json_text
+from blazen.chat.calls.tagged_value import definitions_of, text_rule
+from blazen.chat.calls.values import as_json, as_json_text, checked_parameters
 from blazen.chat.cursor import Cursor, Marks, Reading
 from blazen.chat.sink import Sink
 from blazen.errors import UnsupportedError
@@ -161,18 +161,19 @@ class GemmaCalls:
         """Write the rule that an answer of one to ``most`` calls follows."""
         calls = []
         for tool in tools:
-            body = self._object_rule(grammar, tool.parameters or NO_PARAMETERS)
+            schema = checked_parameters(tool)
+            body = self._object_rule(grammar, schema, definitions_of(schema))
             head, tail = f"{self.open}call:{tool.name}", self.close
             calls.append(f"{grammar.literal(head)} {body} {grammar.literal(tail)}")
         return several(grammar, grammar.rule("call", " | ".join(calls)), "", most)
 
-    def _object_rule(self, grammar: Grammar, schema: dict[str, Any]) -> str:
+    def _object_rule(self, grammar: Grammar, schema: dict[str, Any], shared: dict[str, Any]) -> str:
         """Write an object's rule; members stand in the order of the schema, as templates write."""
         members = []
         required = schema.get("required", [])
         for key, value in schema.get("properties", {}).items():
             head = grammar.literal(f"{key}:")
-            members.append((key in required, f"{head} {self._value_rule(grammar, value)}"))
+            members.append((key in required, f"{head} {self._value_rule(grammar, value, shared)}"))
         if not members:
             return '"{" "}"'
         return f'"{{" {self._first(grammar, members)} "}}"'
@@ -191,27 +192,53 @@ class GemmaCalls:
             options.append('""')
         return grammar.rule("members", " | ".join(options))
 
-    def _value_rule(self, grammar: Grammar, schema: Any) -> str:
-        kind = schema.get("type") if isinstance(schema, dict) else None
-        if isinstance(schema, dict) and "enum" in schema:
-            values = [
+    def _value_rule(self, grammar: Grammar, schema: dict[str, Any], shared: dict[str, Any]) -> str:
+        kind = schema.get("type")
+        if "$ref" in schema:
+            return self._reference(grammar, schema["$ref"], shared)
+        if "anyOf" in schema:
+            each = [self._value_rule(grammar, branch, shared) for branch in schema["anyOf"]]
+            return f"({' | '.join(each)})"
+        values = schema.get("enum", ())
+        if values and not any(isinstance(value, (list, dict)) for value in values):
+            texts = [
                 f"{self.quote}{value}{self.quote}" if isinstance(value, str) else json.dumps(value)
-                for value in schema["enum"]
+                for value in values
             ]
-            return f"({' | '.join(map(grammar.literal, values))})"
+            return f"({' | '.join(map(grammar.literal, texts))})"
         if kind == "string":
-            return f"{grammar.literal(self.quote)} {text_before(grammar, self.quote)}"
-        if kind == "array":
-            item = self._value_rule(grammar, schema.get("items", {"type": "string"}))
-            return f'"[" ({item} ("," {item})*)? "]"'
+            return f"{grammar.literal(self.quote)} {text_rule(grammar, schema, self.quote)}"
+        if kind == "array" and "prefixItems" not in schema and schema["items"] is not False:
+            # Where any JSON may be an item, a text is.
+            item_schema = schema["items"] or {"type": "string"}
+            return self._array_rule(grammar, {**schema, "items": item_schema}, shared)
         if kind == "object":
-            return self._object_rule(grammar, schema)
+            return self._object_rule(grammar, schema, shared)
         if kind in ("integer", "number", "boolean", "null"):
             return grammar.json(schema)
         raise UnsupportedError(
             f"Gemma's notation of calls has no rule for a parameter of the schema {schema!r:.80}: "
             "give it a type"
         )
+
+    def _array_rule(self, grammar: Grammar, schema: dict[str, Any], shared: dict[str, Any]) -> str:
+        low, high = schema.get("minItems", 0), schema.get("maxItems")
+        if high == 0:
+            return '"[]"'
+        item = self._value_rule(grammar, schema["items"], shared)
+        more = grammar.rule("next", f'"," {item}')
+        most = None if high is None else high - 1
+        items = f"{item} {grammar.repeat(more, max(low - 1, 0), most)}".strip()
+        return f'"[" {items} "]"' if low else f'"[" ({items})? "]"'
+
+    def _reference(self, grammar: Grammar, pointer: str, shared: dict[str, Any]) -> str:
+        definition = shared["$defs"][pointer.removeprefix("#/$defs/")]
+        key = f"{self.open} {json.dumps(definition)} {json.dumps(shared)}"
+        known = grammar.shared.get(key)
+        if known is None:
+            known = grammar.shared[key] = grammar.reserve("ref")
+            grammar.define(known, self._value_rule(grammar, definition, shared))
+        return known
 
 
 FUNCTION_GEMMA = GemmaCalls()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from blazen.chat.calls.form import several
 from blazen.chat.calls.names import read_name
 from blazen.chat.calls.tagged_value import copy_tagged, definitions_of, tagged_rule
-from blazen.chat.calls.values import parameters_of
+from blazen.chat.calls.values import checked_parameters, parameters_of
 from blazen.chat.cursor import Cursor, Reading
 from blazen.chat.sink import Sink
 from blazen.types.chat import Tool
@@ -65,10 +65,10 @@ class GlmCalls:
         """Write the rule that an answer of one to ``most`` calls follows."""
         calls = []
         for tool in tools:
-            parameters = tool.parameters or {}
+            parameters = checked_parameters(tool)
             shared = definitions_of(parameters)
             pieces = [grammar.literal(f"{_OPEN}{tool.name}\n")]
-            for key, schema in parameters.get("properties", {}).items():
+            for key, schema in parameters["properties"].items():
                 piece = self._argument(grammar, key, schema, shared)
                 pieces.append(piece if key in parameters.get("required", []) else f"({piece})?")
             calls.append(" ".join([*pieces, grammar.literal(_CLOSE)]))

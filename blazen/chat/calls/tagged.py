@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from blazen.chat.calls.form import several
 from blazen.chat.calls.tagged_value import copy_tagged, definitions_of, tagged_rule
-from blazen.chat.calls.values import parameters_of
+from blazen.chat.calls.values import checked_parameters, parameters_of
 from blazen.chat.cursor import Cursor, Reading
 from blazen.chat.sink import Sink
 from blazen.types.chat import Tool
@@ -98,12 +98,12 @@ class TaggedCalls:
         return several(grammar, one, "\n", most)
 
     def _call_rule(self, grammar: Grammar, tool: Tool) -> str:
-        parameters = tool.parameters or {}
+        parameters = checked_parameters(tool)
         required = parameters.get("required", [])
         shared = definitions_of(parameters)
         end = f"\n{self.parameter_end}"
         pieces = [grammar.literal(f"{self.function[0]}{tool.name}{self.function[1]}\n")]
-        for key, schema in parameters.get("properties", {}).items():
+        for key, schema in parameters["properties"].items():
             piece = grammar.literal(f"{self.parameter[0]}{key}{self.parameter[1]}\n")
             piece += f" {tagged_rule(grammar, schema, shared, end)} {grammar.literal(chr(10))}"
             pieces.append(piece if key in required else f"({piece})?")

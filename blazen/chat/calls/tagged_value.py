@@ -53,7 +53,21 @@ def tagged_rule(grammar: Grammar, schema: Any, shared: Mapping[str, Any], end: s
     if "enum" in schema:
         values = " | ".join(grammar.literal(value) for value in schema["enum"])
         return f"({values}) {grammar.literal(end)}"
-    return text_before(grammar, end)
+    return text_rule(grammar, schema, end)
+
+
+def text_rule(grammar: Grammar, schema: Mapping[str, Any], end: str) -> str:
+    """Write the piece that is a text without quotes, as long as it may be, and its end."""
+    if "pattern" in schema:
+        return f"{grammar.regex(schema['pattern'])} {grammar.literal(end)}"
+    if "minLength" not in schema and "maxLength" not in schema:
+        return text_before(grammar, end)
+    from blazen.schema.characters import complement, only
+
+    # Without the letter that the end begins with, so that what is counted can't be the end.
+    letter = grammar.rule("letter", grammar.characters(complement(only(end[0]))))
+    text = grammar.repeat(letter, schema.get("minLength", 0), schema.get("maxLength"))
+    return f"{text} {grammar.literal(end)}".strip()
 
 
 def definitions_of(parameters: Mapping[str, Any]) -> dict[str, Any]:

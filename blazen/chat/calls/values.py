@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from blazen.chat.calls.form import NO_PARAMETERS
+from blazen.errors import BlazenError, UnsupportedError
 from blazen.types.chat import Tool
 
 
@@ -28,12 +30,31 @@ def _refuse(constant: str) -> None:
     raise ValueError(constant)
 
 
+def checked_parameters(tool: Tool) -> dict[str, Any]:
+    """Give the schema of a tool's arguments in the simple form; what can't be is refused."""
+    from blazen.schema import check_schema
+
+    schema = check_schema({"type": "object", **(tool.parameters or NO_PARAMETERS)})
+    while "$ref" in schema:
+        shared = schema["$defs"]
+        schema = {**shared[schema["$ref"].removeprefix("#/$defs/")], "$defs": shared}
+    if "properties" not in schema:
+        raise UnsupportedError(
+            f"this model writes the arguments of a call one by one, and the schema of "
+            f"{tool.name!r} does not name them: give it 'properties', without anyOf around them"
+        )
+    return schema
+
+
 def parameters_of(name: str, tools: Sequence[Tool]) -> dict[str, Any]:
     """Give the schemas of a tool's parameters by their names."""
     for tool in tools:
         if tool.name == name:
-            properties = (tool.parameters or {}).get("properties", {})
-            return dict(properties) if isinstance(properties, Mapping) else {}
+            try:
+                return dict(checked_parameters(tool)["properties"])
+            except BlazenError:  # no grammar holds the model to it; what it says may still help
+                properties = (tool.parameters or {}).get("properties", {})
+                return dict(properties) if isinstance(properties, Mapping) else {}
     return {}
 
 
@@ -42,5 +63,6 @@ def is_text(schema: Any) -> bool:
     if not isinstance(schema, Mapping):
         return False
     if "enum" in schema:
-        return all(isinstance(value, str) for value in schema["enum"])
+        values = schema["enum"]
+        return isinstance(values, list) and all(isinstance(value, str) for value in values)
     return bool(schema.get("type") == "string")

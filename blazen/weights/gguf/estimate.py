@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from blazen.checks import check_choice, check_range
 from blazen.errors import ValidationError
 from blazen.types.record import Record
-from blazen.weights.gguf.kv_cache import ENCODERS, CacheShape, each_layer, layer_caches, pad
+from blazen.weights.gguf.buffers import Buffers
+from blazen.weights.gguf.kv_cache import ENCODERS, CacheShape, layer_caches, pad
 from blazen.weights.gguf.model import GgufFile, GgufTensor
 from blazen.weights.quantization import KV_TYPES
 
 _BLOCK = re.compile(r"blk\.(\d{1,4})\.")
 _INPUT = ("token_embd", "token_types", "position_embd", "per_layer_token_embd")
-_FLOAT = 4
 _NO_CONTEXT = 4096
 
 
@@ -74,6 +74,7 @@ def estimate_memory(
     outputs: int | None = None,
     flash_attention: bool = True,
     swa_full: bool = False,
+    unified: bool = False,
 ) -> MemoryEstimate:
     """Estimate what llama.cpp will allocate for a model.
 
@@ -88,9 +89,10 @@ def estimate_memory(
             out, as llama.cpp's server does; some callers of the library keep the whole batch's.
         flash_attention: Whether attention scores are never written out.
         swa_full: Whether layers with a sliding window keep the whole context all the same.
+        unified: Whether the sequences share one pool for their keys and values (``kv_unified``).
     """
     model = _Model(
-        gguf, context_length, kv_type, batch, sequences, outputs, flash_attention, swa_full
+        gguf, context_length, kv_type, batch, sequences, outputs, flash_attention, swa_full, unified
     )
     check_range("gpu_layers", gpu_layers, at_least=-1, integer=True)
     layers = model.layers if gpu_layers < 0 else min(gpu_layers, model.layers)
@@ -108,11 +110,12 @@ def layers_that_fit(
     outputs: int | None = None,
     flash_attention: bool = True,
     swa_full: bool = False,
+    unified: bool = False,
 ) -> int:
     """Give the largest ``gpu_layers`` whose estimate stays within so many bytes of VRAM."""
     check_range("vram_bytes", vram_bytes, at_least=0)
     model = _Model(
-        gguf, context_length, kv_type, batch, sequences, outputs, flash_attention, swa_full
+        gguf, context_length, kv_type, batch, sequences, outputs, flash_attention, swa_full, unified
     )
     for layers in range(model.layers, 0, -1):
         if model.estimate(layers).vram.total <= vram_bytes:
@@ -133,6 +136,7 @@ class _Model:
         outputs: int | None,
         flash_attention: bool,
         swa_full: bool,
+        unified: bool,
     ) -> None:
         check_range("context_length", context_length, at_least=1, integer=True)
         check_range("batch", batch, at_least=1, integer=True)
@@ -147,16 +151,15 @@ class _Model:
             )
         if not flash_attention and types[1] not in ("f32", "f16", "bf16"):
             raise ValidationError(f"values of type {types[1]!r} need flash_attention=True")
-        self.gguf, self.flash = gguf, flash_attention
+        self.gguf = gguf
         self.context = context_length or gguf.context_length or _NO_CONTEXT
-        self.batch = min(batch, pad(self.context))
-        self.sequences = sequences
+        batch = min(batch, pad(self.context))
         shape = CacheShape(
-            self.context, sequences, self.batch, (types[0], types[1]), swa_full, flash_attention
+            self.context, sequences, batch, (types[0], types[1]), swa_full, flash_attention, unified
         )
         self.caches = layer_caches(gguf, shape)
-        self.outputs = min(sequences if outputs is None else outputs, self.batch)
-        self.seen = shape.seen(gguf)
+        outputs = min(sequences if outputs is None else outputs, batch)
+        self.buffers = Buffers(gguf, shape, self.caches, outputs)
         self.blocks = len(self.caches)
         self.layers = self.blocks + 1
         self._sort_weights(gguf.tensors)
@@ -185,7 +188,9 @@ class _Model:
         """Split the model for so many offloaded layers: the output first, then from the end."""
         first = self.layers - gpu_layers  # the lowest layer on the GPU; the output is the last
         output_on_gpu = gpu_layers > 0
-        ram_compute, vram_compute = self._compute(first, output_on_gpu)
+        ram_compute, vram_compute = self.buffers.split(
+            first, self.largest, output_on_gpu=output_on_gpu
+        )
         ram = PoolEstimate(
             weights=self.input_weights
             + sum(self.block_weights[:first])
@@ -200,45 +205,3 @@ class _Model:
             compute=vram_compute,
         )
         return MemoryEstimate(ram, vram, self.layers, gpu_layers, self.context)
-
-    def _compute(self, first: int, output_on_gpu: bool) -> tuple[int, int]:
-        """Give the buffers for one batch in RAM and in VRAM.
-
-        Buffers are used again from layer to layer, so the widest step counts: the logits, one
-        attention or one feed-forward. How many rows each holds was read off llama.cpp's log.
-        """
-        width = self.gguf.embedding_length or 0
-        if not self.blocks or not width:
-            return 0, 0
-        vocabulary = 0 if self.gguf.architecture in ENCODERS else self.gguf.vocab_size
-        logits = self.outputs * (vocabulary + 2 * width) * _FLOAT
-        layer = self._masks() + max(self._attention(width), self._feed_forward(width))
-        results = vocabulary * self.sequences * _FLOAT
-        if not output_on_gpu:
-            return max(logits, layer) + results, 0
-        inputs = self.batch * width * _FLOAT + self._masks()
-        on_ram = layer if first > 0 else 0
-        on_gpu = max(logits, layer if first < self.blocks else 0)
-        # A batch of a prompt is computed on the GPU even for layers in RAM: their weights visit it.
-        visiting = max(self.largest[:first], default=0)
-        return max(inputs, on_ram) + results, on_gpu + visiting
-
-    def _masks(self) -> int:
-        """Give the bytes of what says which token may see which, once for each kind of layer."""
-        return sum(self.seen) * self.batch * (2 if self.flash else _FLOAT)
-
-    def _attention(self, width: int) -> int:
-        heads = max(each_layer(self.gguf, "attention.head_count", 0))
-        kv_heads = max(each_layer(self.gguf, "attention.head_count_kv", heads))
-        head = self.gguf.whole("attention.key_length") or (width // heads if heads else 0)
-        rows = 3 * width + 2 * heads * head + 2 * kv_heads * head
-        scores = 0 if self.flash else heads * max(self.seen, default=0)
-        return self.batch * (rows + scores) * _FLOAT
-
-    def _feed_forward(self, width: int) -> int:
-        dense = max(each_layer(self.gguf, "feed_forward_length", 0), default=0)
-        expert = max(each_layer(self.gguf, "expert_feed_forward_length", 0), default=0)
-        used = max(each_layer(self.gguf, "expert_used_count", 0), default=0)
-        experts = 3 * used * (expert or dense) if self.gguf.expert_count else 0
-        inner = self.gguf.whole("ssm.inner_size") or 0
-        return self.batch * (max(3 * dense, experts, 5 * inner) + 5 * width) * _FLOAT

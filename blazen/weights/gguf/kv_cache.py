@@ -71,12 +71,19 @@ class CacheShape:
     """Of keys and of values."""
     swa_full: bool
     flash_attention: bool
+    unified: bool = False
+    """Whether the sequences share one pool, instead of each having a part of its own."""
+
+    @property
+    def pools(self) -> int:
+        """How many parts there are."""
+        return 1 if self.unified else self.sequences
 
     def cells(self, window: int | None) -> int:
-        """Count the tokens that a layer keeps of one sequence."""
-        each = pad(pad(self.context) // self.sequences)
+        """Count the tokens that a layer keeps in one part."""
+        each = pad(pad(self.context) // self.pools)
         if window is not None and not self.swa_full:
-            each = min(each, pad(window + self.batch))
+            each = min(each, pad(window * self.sequences // self.pools + self.batch))
         return each
 
     def seen(self, gguf: GgufFile) -> list[int]:
@@ -112,7 +119,7 @@ def layer_caches(gguf: GgufFile, shape: CacheShape) -> list[int]:
         keys, values = rows[i] if i in with_keys else (0, 0)
         if values and not shape.flash_attention:
             values = widest_value  # without flash attention llama.cpp makes all layers alike
-        cells = shape.cells(windows[i]) * shape.sequences
+        cells = shape.cells(windows[i]) * shape.pools
         kept = row_bytes(shape.types[0], keys * cells) + row_bytes(shape.types[1], values * cells)
         out.append(kept + (state if i in recurrent else 0))
     return out

@@ -21,6 +21,8 @@ RESERVE = 1 << 30
 
 llama.cpp leaves as much when it is told to fit a model itself.
 """
+DRIVER = 768 << 20
+"""What of it the driver, its kernels and its matrix library may take: see docs/gpu.md."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ def choose_gpu_layers(
     outputs: int | None = None,
     flash_attention: bool = True,
     swa_full: bool = False,
+    unified: bool = False,
     reserve: int = RESERVE,
 ) -> int:
     """Give how many layers fit into the free memory of a GPU, of which ``reserve`` is left alone.
@@ -63,6 +66,7 @@ def choose_gpu_layers(
         outputs=outputs,
         flash_attention=flash_attention,
         swa_full=swa_full,
+        unified=unified,
     )
 
 
@@ -79,6 +83,7 @@ def place_gguf(
     outputs: int | None = None,
     flash_attention: bool = True,
     swa_full: bool = False,
+    unified: bool = False,
     memory_map: bool = True,
     reserve: int = RESERVE,
 ) -> Placement:
@@ -100,6 +105,7 @@ def place_gguf(
         outputs: For how many tokens of a batch logits are kept, as in `estimate_memory`.
         flash_attention: Whether attention scores are never written out.
         swa_full: Whether layers with a sliding window keep the whole context all the same.
+        unified: Whether the conversations share one pool for their keys and values.
         memory_map: Whether the weights in RAM are mapped from the file.
         reserve: Bytes of VRAM to leave free where the number of layers is chosen.
 
@@ -119,6 +125,7 @@ def place_gguf(
             outputs=outputs,
             flash_attention=flash_attention,
             swa_full=swa_full,
+            unified=unified,
         )
 
     wish = Device.parse(device)
@@ -145,6 +152,7 @@ def place_gguf(
             outputs=outputs,
             flash_attention=flash_attention,
             swa_full=swa_full,
+            unified=unified,
             reserve=reserve,
         )
         if layers == 0:
@@ -154,8 +162,8 @@ def place_gguf(
         _check_vram(gguf, _gpu(chosen), estimate(layers))
     found = estimate(layers)
     _log.info("%s: %d of %d layers on %s", gguf.path.name, found.gpu_layers, found.layers, chosen)
-    unified = chosen != Device.Cpu and _gpu(chosen).unified
-    check_fits(gguf, found, unified=unified, memory_map=memory_map)
+    shared = chosen != Device.Cpu and _gpu(chosen).unified
+    check_fits(gguf, found, unified=shared, memory_map=memory_map)
     return Placement(chosen, found.gpu_layers, found)
 
 
@@ -220,11 +228,12 @@ def _without_layers(
 
 
 def _check_vram(gguf: GgufFile, gpu: Gpu, estimate: MemoryEstimate) -> None:
-    if estimate.vram.total > gpu.free:
+    # With less, llama.cpp may load and then end the whole process at the first batch.
+    if estimate.vram.total + DRIVER > gpu.free:
         raise BudgetError(
             f"{estimate.gpu_layers} of {estimate.layers} layers of {gguf.path.name} need "
-            f"{_mib(estimate.vram.total)}, and {gpu.device} has {_mib(gpu.free)} free: ask for "
-            "fewer gpu_layers, or leave the number out"
+            f"{_mib(estimate.vram.total)} and {_mib(DRIVER)} for the driver, and {gpu.device} has "
+            f"{_mib(gpu.free)} free: ask for fewer gpu_layers, or leave the number out"
         )
 
 
