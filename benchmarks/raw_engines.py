@@ -9,8 +9,7 @@ import ctypes
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -199,22 +198,13 @@ class MistralRs:
         chunks = self._runner.send_chat_completion_request(request)
         return [time.perf_counter() for chunk in chunks if chunk.choices[0].delta.content]
 
-    def together(self, prompts: Sequence[str], tokens: int) -> int:
-        """Answer the prompts on a thread each; give the number of tokens."""
-        return sum(len(moments) for moments in _on_threads(self.answer, prompts, tokens))
+    def in_turn(self, prompts: Sequence[str], tokens: int) -> int:
+        """Answer one after another; give the number of tokens."""
+        return sum(len(self.answer(prompt, tokens)) for prompt in prompts)
 
     def close(self) -> None:
         """Give back what it does give back."""
         del self._runner
-
-
-@contextmanager
-def closing(engine: Any) -> Iterator[Any]:
-    """Have an engine closed."""
-    try:
-        yield engine
-    finally:
-        engine.close()
 
 
 def _request(prompt: str, tokens: int) -> dict[str, Any]:

@@ -102,6 +102,7 @@ class StreamJob(Job, Generic[T]):
     def __init__(self, work: Callable[[Any], None], limit: int = BUFFERED_ITEMS) -> None:
         super().__init__(work)
         self._limit: float = limit
+        self._gathers = False
         self._lock = threading.Lock()
         self._items: deque[T] = deque()
         self._reader: asyncio.Future[None] | None = None
@@ -126,7 +127,7 @@ class StreamJob(Job, Generic[T]):
         """
         with self._lock:
             self._items.append(item)
-        if self._reader is not None:
+        if self._reader is not None and not self._gathers:
             self._wake_reader()
         return len(self._items) < self._limit
 
@@ -147,6 +148,11 @@ class StreamJob(Job, Generic[T]):
         self._limit = float("inf")
         self._open_gate()
 
+    def gather(self) -> None:
+        """Wake the reader no more before the end: it wants the whole, and each waking costs."""
+        self._gathers = True
+        self.release()
+
     def take(self) -> deque[T]:
         """Take all that is ready."""
         with self._lock:
@@ -159,7 +165,7 @@ class StreamJob(Job, Generic[T]):
         """Wait until there is something to take, or the call has ended."""
         reader: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         with self._lock:
-            if self._items:
+            if self._items and not self._gathers:
                 return
             self._reader = reader
         # Whoever ends the job after this look finds the reader and wakes it.
@@ -432,6 +438,10 @@ class StreamReader(Generic[T]):
             raise StopAsyncIteration
         self._ready = ready
         return ready.popleft()
+
+    def gather(self) -> None:
+        """Read on only at the end: the whole is wanted, and no piece before."""
+        self._job.gather()
 
     async def aclose(self) -> None:
         """Stop the engine at its next item, and wait until it has."""

@@ -561,3 +561,38 @@ async def test_who_waits_for_room_hears_that_the_reader_has_gone(thread):
     assert told.get(timeout=WAIT) == "full"
     await reader.aclose()
     assert told.get(timeout=WAIT) is False
+
+
+async def test_who_wants_the_whole_is_woken_once(thread):
+    woken = []
+
+    def work(job):
+        for number in range(2000):  # more than an engine may else run ahead
+            job.emit(number)
+
+    reader = read(thread, work)
+    loop = asyncio.get_running_loop()
+    wake = loop.call_soon_threadsafe
+    loop.call_soon_threadsafe = lambda *args: woken.append(args) or wake(*args)
+    try:
+        reader.gather()
+        assert [number async for number in reader] == list(range(2000))
+    finally:
+        del loop.call_soon_threadsafe
+    assert len(woken) <= 2
+
+
+async def test_who_wants_the_whole_may_still_leave(thread):
+    going = threading.Event()
+
+    def work(job):
+        while job.emit(0):
+            going.set()
+
+    reader = read(thread, work)
+    reader.gather()
+    task = asyncio.create_task(anext(aiter(reader)))
+    await asyncio.to_thread(going.wait)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await asyncio.wait_for(reader.aclose(), 30)

@@ -23,6 +23,9 @@ class Source(Protocol[T_co]):
 
     async def __anext__(self) -> T_co: ...
 
+    def gather(self) -> None:
+        """Hear that the whole is wanted: there is no hurry to hand out a piece."""
+
     async def aclose(self) -> None:
         """Stop, and wait until it has."""
 
@@ -69,6 +72,8 @@ class Stream(Generic[T, R]):
     async def collect(self) -> R:
         """Read to the end and give the whole answer."""
         async with self:
+            if self._source is not None:
+                self._source.gather()
             async for _ in self:
                 pass
         return self.response
@@ -205,6 +210,9 @@ class _Generated(Generic[T]):
             self._step = None
             if self._ended is not None:
                 self._ended.set()
+
+    def gather(self) -> None:
+        """It has no other pace than its generator's."""
 
     async def aclose(self) -> None:
         # A generator can't be closed while a step of it runs: the step is ended first.
