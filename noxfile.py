@@ -127,7 +127,7 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure against the raw engines; ``nox -s bench -- --record`` keeps it for the docs."""
-    _install(session, *EXTRAS, groups=("peers",))
+    _install(session, *EXTRAS, groups=("test", "peers"))
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 
