@@ -6,12 +6,13 @@ whole numbers and scales, so that they come out exactly as ONNX Runtime uses the
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy
+
+from tests.gguf_floats import write_gguf
 
 POOLING = {"none": 0, "mean": 1, "cls": 2, "last": 3, "rank": 4}
 ROLES = {
@@ -186,43 +187,6 @@ def bert_metadata(
     if pooling is not None:
         metadata["bert.pooling_type"] = POOLING[pooling]
     return metadata
-
-
-def write_gguf(path: Path, metadata: dict[str, Any], tensors: dict[str, Any]) -> None:
-    """Write a GGUF file of 32-bit floats."""
-    out = bytearray(struct.pack("<4sIQQ", b"GGUF", 3, len(tensors), len(metadata)))
-    for key, value in metadata.items():
-        code, data = _value(value)
-        out += _text(key) + struct.pack("<I", code) + data
-    offset = 0
-    for name, array in tensors.items():
-        shape = array.shape[::-1]
-        out += _text(name) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, 0, offset)
-        offset += -(-array.nbytes // 32) * 32
-    with path.open("wb") as file:
-        file.write(out + bytes(-len(out) % 32))
-        for array in tensors.values():
-            data = numpy.ascontiguousarray(array, "<f4").tobytes()
-            file.write(data + bytes(-len(data) % 32))
-
-
-def _text(text: str) -> bytes:
-    data = text.encode("utf-8")
-    return struct.pack("<Q", len(data)) + data
-
-
-def _value(value: Any) -> tuple[int, bytes]:
-    if isinstance(value, bool):
-        return 7, struct.pack("<?", value)
-    if isinstance(value, int):
-        return 4, struct.pack("<I", value)
-    if isinstance(value, float):
-        return 6, struct.pack("<f", value)
-    if isinstance(value, str):
-        return 8, _text(value)
-    if isinstance(value[0], str):
-        return 9, struct.pack("<IQ", 8, len(value)) + b"".join(map(_text, value))
-    return 9, struct.pack(f"<IQ{len(value)}i", 5, len(value), *value)
 
 
 def minilm_tensors(folder: Path) -> dict[str, Any]:

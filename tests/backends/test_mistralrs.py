@@ -152,7 +152,7 @@ def _write_tokenizer(folder, size, *, adds_bos):
 
 
 async def test_it_answers_sensibly(loaded):
-    answer = await loaded.complete("Which animal says meow?", {"max_tokens": 20, "temperature": 0})
+    answer = await loaded.complete("Which animal says meow?", {"max_tokens": 200, "temperature": 0})
     assert "cat" in answer.content
     assert answer.finish_reason is FinishReason.Stop
     assert not answer.usage.estimated

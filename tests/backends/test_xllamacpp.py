@@ -44,6 +44,7 @@ from blazen.weights.gguf import read_gguf
 from blazen.weights.starter import starter_path
 from blazen_xllamacpp import diagnosis
 from blazen_xllamacpp.reading import ParsedReader
+from tests.gguf_floats import write_gguf
 from tests.gguf_lora import write_lora
 from tests.programs import run_python
 
@@ -121,7 +122,7 @@ def loaded_base():
 
 
 async def test_it_answers_sensibly(loaded):
-    options = CompletionOptions(max_tokens=24, temperature=0)
+    options = CompletionOptions(max_tokens=200, temperature=0)
     answer = await loaded.complete("Which animal says meow?", options)
     assert "cat" in answer.content
     assert answer.finish_reason is FinishReason.Stop
@@ -769,16 +770,20 @@ def _tokens(starter="chat"):
 
 def write_projector(path: Path, width: int) -> Path:
     """Write a projector of noise for images of 28 by 28: four tokens each."""
-    import gguf
     import numpy as np
 
     side, patch, hidden, inner = 28, 14, 32, 64
     noise = np.random.default_rng(0)
-    writer = gguf.GGUFWriter(path, "clip")
-    writer.add_type("mmproj")
-    writer.add_bool("clip.has_vision_encoder", True)
-    writer.add_bool("clip.use_gelu", True)
-    writer.add_string("clip.projector_type", "mlp")
+    metadata = {
+        "general.architecture": "clip",
+        "general.type": "mmproj",
+        "clip.has_vision_encoder": True,
+        "clip.use_gelu": True,
+        "clip.projector_type": "mlp",
+        "clip.vision.attention.layer_norm_epsilon": 1e-5,
+        "clip.vision.image_mean": [0.5, 0.5, 0.5],
+        "clip.vision.image_std": [0.5, 0.5, 0.5],
+    }
     numbers = {
         "image_size": side,
         "patch_size": patch,
@@ -788,11 +793,7 @@ def write_projector(path: Path, width: int) -> Path:
         "attention.head_count": 2,
         "block_count": 1,
     }
-    for name, number in numbers.items():
-        writer.add_uint32(f"clip.vision.{name}", number)
-    writer.add_float32("clip.vision.attention.layer_norm_epsilon", 1e-5)
-    writer.add_array("clip.vision.image_mean", [0.5, 0.5, 0.5])
-    writer.add_array("clip.vision.image_std", [0.5, 0.5, 0.5])
+    metadata |= {f"clip.vision.{name}": number for name, number in numbers.items()}
     shapes = {
         "v.class_embd": (hidden,),
         "v.patch_embd.weight": (hidden, 3, patch, patch),
@@ -810,13 +811,8 @@ def write_projector(path: Path, width: int) -> Path:
         shapes |= {f"{name}.weight": (hidden,), f"{name}.bias": (hidden,)}
     for name in ("attn_q", "attn_k", "attn_v", "attn_out"):
         shapes |= {f"v.blk.0.{name}.weight": (hidden, hidden), f"v.blk.0.{name}.bias": (hidden,)}
-    for name, shape in shapes.items():
-        writer.add_tensor(name, noise.normal(0, 0.05, shape).astype(np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
+    tensors = {name: noise.normal(0, 0.05, shape) for name, shape in shapes.items()}
+    return write_gguf(path, metadata, {name: t.astype(np.float32) for name, t in tensors.items()})
 
 
 def _sockets():

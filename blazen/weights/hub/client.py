@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -220,11 +221,21 @@ class Remote:
         return 0 if (self.folder / "blobs" / file.hash).exists() else file.size or 0
 
 
+def _http_library() -> Any:
+    """Give what the client talks through, whose errors it lets out as they are."""
+    import huggingface_hub
+
+    # The second major version of the client moved to the second of its library, of another name.
+    second = int(huggingface_hub.__version__.partition(".")[0]) >= 2
+    return importlib.import_module("httpx2" if second else "httpx")
+
+
 @contextlib.contextmanager
 def _translated(repo: str, file: str | None, revision: str | None) -> Iterator[None]:
     """Turn what the client raises into what blazen raises."""
-    import httpx
     from huggingface_hub import errors
+
+    http = _http_library()
 
     what = f"{file} of {repo}" if file else repo
     try:
@@ -261,12 +272,12 @@ def _translated(repo: str, file: str | None, revision: str | None) -> Iterator[N
             f"{what} on the hub", error.response.status_code, error.response.headers
         )
         raise refusal from error
-    except httpx.ConnectError as error:
+    except http.ConnectError as error:
         raise DownloadError(
             f"no network to the hub for {what} ({error}): check the connection and the proxy "
             "settings, or work offline with what is cached (BLAZEN_OFFLINE=1)"
         ) from error
-    except httpx.TransportError as error:
+    except http.TransportError as error:
         raise web.Transient(f"the connection failed ({type(error).__name__}: {error})") from error
     except OSError as error:
         raise DownloadError(f"{what} can't be fetched or kept: {error}") from error
