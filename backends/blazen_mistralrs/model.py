@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -43,7 +43,7 @@ class MistralRsModel(LocalBackend[Engine], Model):
     options: MistralRsOptions
 
     def complete_stream(
-        self, messages: Messages, options: CompletionOptions | None = None
+        self, messages: Messages, options: CompletionOptions | Mapping[str, Any] | None = None
     ) -> InferenceChunkStream:
         """Answer piece by piece: await the stream, enter it, or read it at once."""
         asked = time.monotonic()

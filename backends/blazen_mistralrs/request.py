@@ -107,12 +107,13 @@ def write_request(
 def _sampling(options: CompletionOptions) -> dict[str, Any]:
     fields = {theirs: getattr(options, ours) for ours, theirs in _FIELDS.items()}
     fields = {name: value for name, value in fields.items() if value is not None}
-    if options.top_k:  # 0 is no limit, which here is said by leaving it out
-        fields["top_k"] = options.top_k
-    if (
-        options.min_p is not None
-    ):  # it takes 1 for "no limit", where all others take it for the most
-        fields["min_p"] = min(options.min_p, _STRICTEST)
+    # What llama.cpp does where nothing is asked for: its own would be to limit nothing at all.
+    fields = {"temperature": 0.8, "top_p": 0.95, **fields}
+    top_k = 40 if options.top_k is None else options.top_k
+    if top_k:  # 0 is no limit, which here is said by leaving it out
+        fields["top_k"] = top_k
+    # It takes 1 for "no limit", where all others take it for the most.
+    fields["min_p"] = 0.05 if options.min_p is None else min(options.min_p, _STRICTEST)
     if options.logit_bias:
         fields["logit_bias"] = dict(options.logit_bias)
     if options.logprobs is not None:

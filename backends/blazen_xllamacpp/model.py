@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from blazen.bridge import Job, StreamJob
 from blazen.errors import ValidationError
@@ -63,7 +64,7 @@ class XllamaCppModel(LocalBackend[ChatEngine], Model):
         self._adapters = self._loaded_adapters
 
     def complete_stream(
-        self, messages: Messages, options: CompletionOptions | None = None
+        self, messages: Messages, options: CompletionOptions | Mapping[str, Any] | None = None
     ) -> InferenceChunkStream:
         """Answer piece by piece: await the stream, enter it, or read it at once."""
         asked = time.monotonic()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
 
 from blazen.options import LlamaCppOptions, MistralRsOptions, XllamaCppOptions
 from blazen.protocols.local import Local
@@ -36,13 +37,13 @@ class Model(Protocol, metaclass=ModelKind):
     """
 
     def complete_stream(
-        self, messages: Messages, options: CompletionOptions | None = None
+        self, messages: Messages, options: CompletionOptions | Mapping[str, Any] | None = None
     ) -> InferenceChunkStream:
         """Answer piece by piece: await the stream, enter it, or read it at once."""
         ...
 
     async def complete(
-        self, messages: Messages, options: CompletionOptions | None = None
+        self, messages: Messages, options: CompletionOptions | Mapping[str, Any] | None = None
     ) -> ModelResponse:
         """Answer in one piece."""
         return await self.complete_stream(messages, options).collect()

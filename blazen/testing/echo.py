@@ -6,7 +6,8 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from blazen.bridge import Job, StreamJob
 from blazen.checks import unknown_name
@@ -42,7 +43,7 @@ class EchoModel(EchoBackend, Model):
     """
 
     def complete_stream(
-        self, messages: Messages, options: CompletionOptions | None = None
+        self, messages: Messages, options: CompletionOptions | Mapping[str, Any] | None = None
     ) -> InferenceChunkStream:
         """Say it again, a word a piece."""
         chat, chosen = as_messages(messages), CompletionOptions.of(options)

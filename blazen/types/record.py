@@ -209,8 +209,14 @@ def _decode_dataclass(tp: Any, data: Mapping[str, Any], where: str) -> Any:
     names = {field.name for field in dataclasses.fields(tp) if field.init}
     unknown = set(data) - names
     if unknown:
+        import difflib
+
         odd = ", ".join(sorted(map(repr, unknown)))
-        raise ValidationError(f"{where}: unknown {odd}; known are: {', '.join(sorted(names))}")
+        near = difflib.get_close_matches(str(min(unknown, key=str)), names, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValidationError(
+            f"{where}: unknown {odd}; {hint}known are: {', '.join(sorted(names))}"
+        )
     values = {key: _decode(hints[key], item, f"{where}.{key}") for key, item in data.items()}
     try:
         return tp(**values)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from blazen import (
     CompletionOptions,
@@ -81,7 +83,7 @@ class ChainModel(LocalBackend[Chain], Model):
             raise LoadError(f"{str(path)!r} holds no counts that train() wrote") from error
 
     def complete_stream(
-        self, messages: Messages, options: CompletionOptions | None = None
+        self, messages: Messages, options: CompletionOptions | Mapping[str, Any] | None = None
     ) -> InferenceChunkStream:
         """Go on from the messages, a word a piece."""
         chat, chosen = as_messages(messages), CompletionOptions.of(options)
