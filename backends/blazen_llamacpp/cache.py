@@ -23,12 +23,16 @@ class Slot:
         self.cells: list[int] = []
         """The names of the cells that it holds; those of a shared beginning are shared."""
         self.left: list[int] = []
+        self.sound = _UNLIMITED
+        """How many of its first cells know no text but the one before them; see `Cache.shift`."""
         self.used_at = 0
 
     @property
     def tokens(self) -> list[int]:
-        """The tokens that its cells hold."""
-        return self.left if self.request is None else self.request.tokens[: len(self.cells)]
+        """The tokens that its cells hold, as far as they are of use to others."""
+        if self.request is None:
+            return self.left
+        return self.request.tokens[: min(len(self.cells), self.sound)]
 
 
 class Cache:
@@ -47,6 +51,12 @@ class Cache:
     def room(self) -> int:
         """How many cells are free."""
         return self._capacity - cells_used((s.cells for s in self.slots), self._capacity)
+
+    @property
+    def spare(self) -> int:
+        """How many cells are free, or can be had by forgetting what no one uses."""
+        busy = (s.cells for s in self.slots if s.request is not None)
+        return self._capacity - cells_used(busy, self._capacity)
 
     @property
     def can_shift(self) -> bool:
@@ -80,6 +90,8 @@ class Cache:
         slot.left = slot.tokens
         slot.request = None
         slot.used_at = next(self._clock)
+        self.cut(slot, len(slot.left))
+        slot.sound = _UNLIMITED
 
     def cut(self, slot: Slot, length: int) -> None:
         """Forget what comes after so many tokens; where that can't be, all of it."""
@@ -104,6 +116,7 @@ class Cache:
         self._library.llama_memory_seq_rm(self._memory, slot.number, -1, -1)
         slot.cells = []
         slot.left = []
+        slot.sound = _UNLIMITED
 
     def forget_all(self) -> None:
         """Forget everything."""
@@ -111,6 +124,7 @@ class Cache:
         for slot in self.slots:
             slot.cells = []
             slot.left = []
+            slot.sound = _UNLIMITED
 
     def forget_oldest(self, keep: Slot | None = None) -> bool:
         """Forget the idle slot unused for longest; false where there is none."""
@@ -121,7 +135,11 @@ class Cache:
         return True
 
     def shift(self, slot: Slot, start: int, end: int) -> None:
-        """Forget tokens in the middle; the later ones move up where they can, else go too."""
+        """Forget tokens in the middle; the later ones move up where they can, else go too.
+
+        Those that moved were read by a model that still knew what is forgotten: for the same text
+        without it, in another request, they are wrong.
+        """
         names = set(slot.cells[start:])
         shared = any(names & set(s.cells) for s in self.slots if s is not slot)
         # A cell has one position for all who share it.
@@ -131,6 +149,7 @@ class Cache:
         self._library.llama_memory_seq_rm(self._memory, slot.number, start, end)
         self._library.llama_memory_seq_add(self._memory, slot.number, end, -1, start - end)
         del slot.cells[start:end]
+        slot.sound = min(slot.sound, start)
 
     def _held(self) -> list[Held]:
         return [Held(s.tokens, s.request is not None, s.used_at) for s in self.slots]

@@ -17,7 +17,7 @@ from blazen.types.completion import FinishReason
 from blazen_llamacpp.batch import Batch
 from blazen_llamacpp.cache import Cache, Slot
 from blazen_llamacpp.library import captured_errors, load_library, words
-from blazen_llamacpp.line import Line
+from blazen_llamacpp.line import Change, Line
 from blazen_llamacpp.logprobs import token_logprob
 from blazen_llamacpp.request import Request
 from blazen_llamacpp.sampling import Candidates
@@ -81,23 +81,16 @@ class Engine:
         if request.failure is not None:
             raise request.failure
 
-    def change(self, work: Callable[[], None]) -> None:
-        """Do something to the context when no request runs; what was cached is forgotten."""
-        done: SimpleQueue[Exception | None] = SimpleQueue()
+    def change(self, change: Change) -> None:
+        """Have something done when no request is under way; what was cached is forgotten.
 
-        def change() -> None:
-            problem = None
-            self._cache.forget_all()
-            try:
-                work()
-            except Exception as error:  # noqa: BLE001 - raised by who asked for it
-                problem = error
-            done.put(problem)
-
+        It is left undone where its caller goes before.
+        """
+        change.job.on_cancel(self._note_cancel)
         self._inbox.put(functools.partial(self._line.enter_change, change))
-        problem = done.get()
-        if problem is not None:
-            raise problem
+        change.ended.get()
+        if change.failure is not None:
+            raise change.failure
 
     def close(self) -> None:
         """End the thread. No request may be on its way."""
@@ -193,7 +186,7 @@ class Engine:
         if request.max_tokens is not None:
             room = min(room, request.max_tokens - request.written - 1)
         slots = len(self._cache.slots)
-        return max(0, min(room, self._cache.room // slots - 1))
+        return max(0, min(room, self._cache.spare // slots - 1))
 
     def _decode(self, slots: list[Slot]) -> bool:
         self._in_step = tuple(_request(slot).job for slot in slots)

@@ -18,6 +18,7 @@ _WARN, _ERROR, _CONTINUED = 3, 4, 5  # of ggml_log_level
 # What the engine warns of is everyday business: a context shorter than the model's, a full cache.
 _LEVELS = {_WARN: logging.INFO, _ERROR: logging.ERROR}
 
+_opening = threading.Lock()
 _lines: dict[int, list[str]] = {}
 _captured: dict[int, list[str]] = {}
 
@@ -27,9 +28,10 @@ def load_library() -> Any:
     """Give the module of llama.cpp's functions, ready for use."""
     import llama_cpp
 
-    # It replaces the callback of llama-cpp-python, which prints; both must live for ever.
-    llama_cpp.llama_log_set(_listen(), ctypes.c_void_p(0))
-    llama_cpp.llama_backend_init()
+    with _opening:  # of two models loaded at once, each would else make a callback, and one dies
+        # It replaces the callback of llama-cpp-python, which prints; both must live for ever.
+        llama_cpp.llama_log_set(_listen(), ctypes.c_void_p(0))
+        llama_cpp.llama_backend_init()
     return llama_cpp
 
 

@@ -4,10 +4,30 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Callable
+from queue import SimpleQueue
 
+from blazen.bridge import Job
 from blazen.errors import InferenceError
 from blazen_llamacpp.cache import Cache, Slot
 from blazen_llamacpp.request import Request
+
+
+class Change:
+    """Something to be done to the context while no request is under way."""
+
+    def __init__(self, work: Callable[[], None], job: Job) -> None:
+        self.job = job
+        self.failure: Exception | None = None
+        self.ended: SimpleQueue[None] = SimpleQueue()
+        self._work = work
+
+    def make(self) -> None:
+        """Do it; who asked for it hears of what goes wrong."""
+        try:
+            self._work()
+        except Exception as error:  # noqa: BLE001 - raised by who asked for it
+            self.failure = error
+        self.ended.put(None)
 
 
 class Line:
@@ -18,7 +38,7 @@ class Line:
         self._cache = cache
         self._taken = taken
         self._waiting: list[Request] = []
-        self._changes: list[Callable[[], None]] = []
+        self._changes: list[Change] = []
         self._number = 0
         self._crowd: int | None = None
 
@@ -33,8 +53,8 @@ class Line:
         request.number = self._number
         self._waiting.append(request)
 
-    def enter_change(self, change: Callable[[], None]) -> None:
-        """Have something done once no request runs; until then no one else is let in."""
+    def enter_change(self, change: Change) -> None:
+        """Have something done once no request is under way; until then no one else is let in."""
         self._changes.append(change)
 
     def drop_cancelled(self) -> None:
@@ -49,15 +69,20 @@ class Line:
             self._waiting = [request for request in self._waiting if request not in left]
             for request in left:
                 request.leave()
+        for change in [change for change in self._changes if change.job.cancelled]:
+            self._changes.remove(change)
+            change.ended.put(None)
 
     def admit(self) -> None:
         """Let those in who wait, while there is a slot, and room for what they have to read."""
-        if self._changes and all(slot.request is None for slot in self._cache.slots):
-            for change in self._changes:
-                change()
-            self._changes.clear()
-        while self._waiting and not self._changes and not self._is_crowded():
+        if self._changes and not self._is_under_way():
+            self._cache.forget_all()
+            while self._changes:
+                self._changes.pop(0).make()
+        while self._waiting and not self._is_crowded():
             request = self._waiting[0]
+            if self._changes and not request.has_begun:
+                break
             slot = self._cache.prepare(request.tokens)
             if slot is None or not self._fits(request, slot):
                 break
@@ -93,6 +118,11 @@ class Line:
             request.fail(InferenceError("llama.cpp has no room for what it should remember"))
         else:  # later it reads anew all that it had, and goes on from there
             bisect.insort(self._waiting, request, key=lambda r: r.number)
+
+    def _is_under_way(self) -> bool:
+        """Say whether a request runs, or gave way in the middle of its answer."""
+        running = any(slot.request is not None for slot in self._cache.slots)
+        return running or any(request.has_begun for request in self._waiting)
 
     def _is_crowded(self) -> bool:
         """Say whether someone gave way, and those for whom he did all still run.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from blazen.types.progress import OnProgress, Progress
 from blazen_llamacpp.library import captured_errors, load_library, words
 
 _SPLIT_NONE = 0
+_adapters = threading.Lock()  # a model keeps a list of its adapters, which is for one thread
 _GPUS = {"CUDA": "cuda", "MTL": "metal", "METAL": "metal"}
 
 
@@ -104,13 +106,20 @@ def kv_settings(kv_types: tuple[str, str], flash_attention: bool | None) -> dict
 
 
 def open_adapter(model: Any, path: Path) -> Any:
-    """Load a LoRA adapter; it is freed with its model."""
+    """Load a LoRA adapter; it is freed with its model, if not before."""
     library = load_library()
-    with captured_errors() as errors:
+    with captured_errors() as errors, _adapters:
         adapter = library.llama_adapter_lora_init(model, str(path).encode())
     if not adapter:
         raise LoadError(f"llama.cpp could not load the adapter {path}: {words(errors)}")
     return adapter
+
+
+def close_adapters(adapters: Sequence[tuple[Any, float]]) -> None:
+    """Free adapters that no context uses any more."""
+    for adapter, _ in adapters:
+        with _adapters:
+            load_library().llama_adapter_lora_free(adapter)
 
 
 def apply_adapters(context: Any, adapters: Sequence[tuple[Any, float]]) -> None:

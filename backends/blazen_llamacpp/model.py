@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
+from typing import Any
 
 from blazen.bridge import Job, StreamJob
 from blazen.errors import UnsupportedError
@@ -14,7 +15,8 @@ from blazen.protocols.model import Model
 from blazen.types.chat import Messages
 from blazen.types.completion import CompletionOptions, InferenceChunk, InferenceChunkStream
 from blazen.types.progress import OnProgress
-from blazen_llamacpp.loading import apply_adapters
+from blazen_llamacpp.line import Change
+from blazen_llamacpp.loading import apply_adapters, close_adapters
 from blazen_llamacpp.opening import Loaded, open_adapters, open_loaded
 from blazen_llamacpp.prompts import check_length, check_request, plan_request
 from blazen_llamacpp.request import Request
@@ -40,7 +42,7 @@ class LlamaCppModel(LocalBackend[Loaded], Model):
             )
 
     def complete_stream(
-        self, messages: Messages, options: CompletionOptions | None = None
+        self, messages: Messages, options: CompletionOptions | Mapping[str, Any] | None = None
     ) -> InferenceChunkStream:
         """Answer piece by piece: await the stream, enter it, or read it at once."""
         asked, wanted = time.monotonic(), CompletionOptions.of(options)
@@ -103,5 +105,15 @@ def _answer(
 def _set_adapters(
     loaded: Loaded, job: Job, wanted: list[LoraAdapter], cache_dir: str | PathLike[str] | None
 ) -> None:
-    adapters = open_adapters(loaded.model, wanted, cache_dir)
-    loaded.engine.change(lambda: apply_adapters(loaded.context, adapters))
+    unused = open_adapters(loaded.model, wanted, cache_dir)
+
+    def swap() -> None:
+        nonlocal unused
+        new, unused = unused, []
+        apply_adapters(loaded.context, new)
+        unused, loaded.adapters = loaded.adapters, new
+
+    try:
+        loaded.engine.change(Change(swap, job))
+    finally:
+        close_adapters(unused)

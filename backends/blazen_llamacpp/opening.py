@@ -24,6 +24,7 @@ from blazen_llamacpp.engine import Engine
 from blazen_llamacpp.library import load_library
 from blazen_llamacpp.loading import (
     apply_adapters,
+    close_adapters,
     explained_build,
     kv_settings,
     open_adapter,
@@ -47,6 +48,7 @@ class Loaded:
     template: ChatTemplate | None
     name: str
     device: Device
+    adapters: list[tuple[Any, float]]
     close: Callable[[], None]
 
 
@@ -106,7 +108,14 @@ def open_loaded(
         undo.callback(engine.close)
         template = _template(options, gguf, vocabulary)
         return Loaded(
-            model, context, engine, template, path.name, placement.device, undo.pop_all().close
+            model,
+            context,
+            engine,
+            template,
+            path.name,
+            placement.device,
+            adapters,
+            undo.pop_all().close,
         )
 
 
@@ -116,11 +125,14 @@ def open_adapters(
     cache_dir: str | PathLike[str] | None,
 ) -> list[tuple[Any, float]]:
     """Load adapters, each with its scale."""
-    found = []
-    for given in wanted:
-        adapter = given if isinstance(given, LoraAdapter) else LoraAdapter(given)
-        path = locate(adapter.path, cache_dir=cache_dir)
-        found.append((open_adapter(model, path), adapter.scale))
+    found: list[tuple[Any, float]] = []
+    with contextlib.ExitStack() as undo:
+        undo.callback(close_adapters, found)
+        for given in wanted:
+            adapter = given if isinstance(given, LoraAdapter) else LoraAdapter(given)
+            path = locate(adapter.path, cache_dir=cache_dir)
+            found.append((open_adapter(model, path), adapter.scale))
+        undo.pop_all()
     return found
 
 

@@ -54,6 +54,11 @@ class Request:
         self._first: float | None = None
         self._likely: list[TokenLogprob] = []
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether the engine has begun to read it."""
+        return self._started is not None
+
     def begin(self, cached: int) -> None:
         """Note that the engine begins to read, and how much it knows already."""
         if self._started is None:

@@ -11,6 +11,9 @@ STEP_SECONDS = 0.2
 EXACT = 64
 """Tokens of a step from which on the engine calculates in another order."""
 
+_LEAST = 16
+"""Tokens that are read in a step at the least, if the batch has room for them."""
+
 _WORTH_KEEPING = 0.5
 
 
@@ -56,7 +59,8 @@ def share_reading(pending: Sequence[int], writing: int, *, batch: int, speed: fl
     """
     budget = batch - writing
     if writing + max(pending) < EXACT or budget < EXACT:
-        return share(pending, min(budget, EXACT - 1 - writing))
+        # Beside many writers a step is large in any case: to keep it small would end all reading.
+        return share(pending, min(budget, max(EXACT - 1 - writing, _LEAST)))
     if writing:
         budget = min(budget, max(EXACT, int(speed * STEP_SECONDS)))
     return [

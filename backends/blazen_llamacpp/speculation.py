@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from blazen_llamacpp.cache import Slot
+from blazen_llamacpp.schedule import EXACT
 
 _WORDS = (3, 2)
 """How many tokens must have stood together before, at best and at the least."""
@@ -88,5 +89,10 @@ class Lookup:
 
 
 def draft_length(wanted: int, slots: int) -> int:
-    """Say how far to guess for each of so many slots: the more of them, the less it pays."""
-    return min(wanted, max(1, 2 * wanted // max(slots, 1)))
+    """Say how far to guess for each of so many slots: the more of them, the less it pays.
+
+    All together it is never more than twice ``wanted``, for which the engine has made room, nor so
+    much that the engine would calculate in another order: guesses must not change an answer.
+    """
+    slots = max(slots, 1)
+    return max(0, min(wanted, 2 * wanted // slots, (EXACT - 1) // slots - 1))

@@ -25,8 +25,11 @@ from blazen.types.response_format import ResponseFormat
 from blazen_llamacpp.library import load_library
 from blazen_llamacpp.line import Line
 from blazen_llamacpp.loading import kv_settings, open_context, open_model
+from blazen_llamacpp.request import Request
 from blazen_llamacpp.sampling import Candidates, Sampler
+from blazen_llamacpp.speculation import LookupDrafter
 from blazen_llamacpp.vocabulary import Vocabulary
+from tests.gguf_lora import write_lora
 from tests.programs import run_python
 
 pytestmark = pytest.mark.needs("llamacpp", "starter:chat")
@@ -142,7 +145,7 @@ def loaded():
 
 
 async def test_it_answers_sensibly(loaded):
-    answer = await loaded.complete("Which animal says meow?", cold(24))
+    answer = await loaded.complete("Which animal says meow?", cold(200))
     assert "cat" in answer.content
     assert answer.finish_reason is FinishReason.Stop
     assert answer.timing.tokens_per_second > 0
@@ -475,6 +478,14 @@ async def test_guesses_change_no_answer(guess):
         assert longest.usage.total_tokens <= 513
 
 
+async def test_many_who_guess_at_once_stay_within_the_engines_room():
+    """The engine ends the process where a step has more outputs than it made room for."""
+    async with build(parallel=8, context_length=512, prompt_lookup=True, draft_length=1) as model:
+        prompts = [Prompt([100 + n] + [504, 6376, 314] * 6) for n in range(8)]
+        answers = await asyncio.gather(*(model.complete(p, cold(8)) for p in prompts))
+    assert all(answer.usage.completion_tokens == 8 for answer in answers)
+
+
 @pytest.mark.needs("starter:text")
 async def test_a_draft_model_of_another_vocabulary_is_refused():
     with pytest.raises(UnsupportedError, match="another vocabulary"):
@@ -493,6 +504,38 @@ async def test_a_full_context_ends_an_answer_or_moves_on():
         for answer in answers:
             assert answer.usage.completion_tokens > 64
             assert answer.content
+
+
+async def test_guessing_goes_on_where_old_answers_fill_the_cache(monkeypatch):
+    rooms, draft = [], LookupDrafter.draft
+
+    def watched(drafter, slots, room):
+        rooms.extend(map(room, slots))
+        return draft(drafter, slots, room)
+
+    monkeypatch.setattr(LookupDrafter, "draft", watched)
+    async with build(parallel=2, context_length=256, prompt_lookup=True) as model:
+        engine = model._loading.thread.engine.engine
+        await model.complete(Prompt([100, *range(300, 390)]), cold(1))
+        await model.complete(Prompt([101, *range(300, 449)]), cold(1))
+        assert engine._cache.room < 32
+        rooms.clear()
+        await model.complete(Prompt([100, *range(300, 390)]), cold(20, logit_bias={28: 100.0}))
+        assert rooms[0] >= 18
+
+
+async def test_what_moved_in_a_full_context_is_no_beginning_for_others():
+    """It was read by a model that still knew what the context has forgotten since."""
+    comma = 28
+    prompt = Prompt([504, 6376, 314] + [comma] * 45)
+    async with build(parallel=1, context_length=64, context_shift=True) as model:
+        fresh = await model.complete(prompt, cold(8))
+        await model.set_adapters([])
+        long = Prompt([504, 6376, 314] + [comma] * 10)
+        await model.complete(long, cold(90, logit_bias={comma: 100.0}))
+        again = await model.complete(prompt, cold(8))
+        assert again.usage.cached_tokens >= 13, "what was there before the shift is of use"
+        assert again.content == fresh.content
 
 
 async def test_settings_of_the_cache_are_taken():
@@ -570,26 +613,8 @@ async def test_a_context_beyond_the_memory_is_refused_before_it_is_tried(tmp_pat
         await build(tmp_path / "vast.gguf", context_length=10**9).load()
 
 
-def _adapter(path):
-    gguf, numpy = pytest.importorskip("gguf"), pytest.importorskip("numpy")
-    writer = gguf.GGUFWriter(path, "llama")
-    writer.add_string("general.type", "adapter")
-    writer.add_string("adapter.type", "lora")
-    writer.add_float32("adapter.lora.alpha", 8.0)
-    dice = numpy.random.default_rng(0)
-    for layer in range(30):
-        for name, value in (("lora_a", (4, 576)), ("lora_b", (576, 4))):
-            tensor = dice.normal(scale=0.2, size=value).astype("f4")
-            writer.add_tensor(f"blk.{layer}.attn_q.weight.{name}", tensor)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
-
-
 async def test_adapters_are_applied_and_swapped_while_loaded(tmp_path):
-    path = _adapter(tmp_path / "adapter.gguf")
+    path = write_lora(tmp_path / "adapter.gguf", _starter())
     async with build(parallel=2, lora=[path]) as model:
         bent = (await model.complete(STORY, COLD)).content
         running = model.complete_stream(STORY, cold(20))
@@ -605,6 +630,79 @@ async def test_adapters_are_applied_and_swapped_while_loaded(tmp_path):
         with pytest.raises(LoadError, match=r"none\.gguf"):
             await model.set_adapters([tmp_path / "none.gguf"])
         assert (await model.complete(STORY, COLD)).content == bent
+
+
+async def test_adapters_are_not_swapped_in_the_middle_of_an_answer_that_gave_way(monkeypatch):
+    seen, gave_way = [], asyncio.Event()
+    loop, give_way, finish = asyncio.get_running_loop(), Line._give_way, Request.finish
+
+    def tell(line):
+        give_way(line)
+        loop.call_soon_threadsafe(gave_way.set)
+
+    def ended(request, reason):
+        seen.append("ended")
+        finish(request, reason)
+
+    monkeypatch.setattr(Line, "_give_way", tell)
+    monkeypatch.setattr(Request, "finish", ended)
+    monkeypatch.setattr(
+        "blazen_llamacpp.model.apply_adapters", lambda context, adapters: seen.append("swapped")
+    )
+    async with build(parallel=3, context_length=256, batch_size=16) as model:
+        prompts = [Prompt([100 + n, *range(300, 390)]) for n in range(2)]
+        options = cold(100, logit_bias={28: 100.0})
+        tasks = [asyncio.create_task(model.complete(p, options)) for p in prompts]
+        await gave_way.wait()
+        await model.set_adapters([])
+        await asyncio.gather(*tasks)
+    assert seen == ["ended", "ended", "swapped"]
+
+
+async def test_adapters_that_are_swapped_out_or_refused_are_freed(tmp_path, monkeypatch):
+    library, living = load_library(), []
+    open_, free = library.llama_adapter_lora_init, library.llama_adapter_lora_free
+
+    def opened(*given):
+        adapter = open_(*given)
+        if adapter:
+            living.append(adapter)
+        return adapter
+
+    def freed(adapter):
+        living.remove(adapter)
+        free(adapter)
+
+    monkeypatch.setattr(library, "llama_adapter_lora_init", opened)
+    monkeypatch.setattr(library, "llama_adapter_lora_free", freed)
+    path = write_lora(tmp_path / "adapter.gguf", _starter())
+    (tmp_path / "none.gguf").write_bytes(b"GGUF nothing")
+    async with build(parallel=2, lora=[path]) as model:
+        for _ in range(3):
+            await model.set_adapters([path])
+            assert len(living) == 1
+        with pytest.raises(LoadError):
+            await model.set_adapters([path, tmp_path / "none.gguf"])
+        assert len(living) == 1
+        await model.set_adapters([])
+        assert not living
+
+
+async def test_who_no_longer_waits_for_a_swap_of_adapters_gets_none(tmp_path):
+    path = write_lora(tmp_path / "adapter.gguf", _starter())
+    async with build(parallel=2) as model:
+        straight = (await model.complete(STORY, COLD)).content
+        async with model.complete_stream(STORY, cold(800)) as running:
+            await anext(running)
+            swap = asyncio.create_task(model.set_adapters([path]))
+            engine = model._loading.thread.engine.engine
+            while not engine._line._changes:
+                await anext(running)
+            swap.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await swap
+            await anext(running)
+        assert (await model.complete(STORY, COLD)).content == straight
 
 
 def test_nothing_is_printed_and_the_log_hears_the_engine():

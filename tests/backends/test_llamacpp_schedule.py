@@ -47,6 +47,11 @@ def test_reading_always_goes_on_and_never_fills_more_than_a_batch(pending, writi
     assert 0 < sum(given_) <= batch - writing
 
 
+@pytest.mark.parametrize("writing", [47, 62, 63, 100, 255])
+def test_beside_many_writers_prompts_are_read_too(writing):
+    assert share_reading([500], writing, batch=writing + 16, speed=100) == [16]
+
+
 def test_while_others_write_a_step_of_reading_is_short():
     alone = share_reading([3000], 0, batch=512, speed=500)
     beside = share_reading([3000], 3, batch=512, speed=500)
@@ -143,6 +148,17 @@ def test_what_followed_the_same_words_is_proposed():
     assert lookup.follow([*text, 4, 9, 2, 3], 0) == []
 
 
-@pytest.mark.parametrize(("slots", "length"), [(1, 8), (2, 8), (4, 4), (100, 1)])
+@pytest.mark.parametrize(("slots", "length"), [(1, 8), (2, 8), (4, 4), (16, 1), (100, 0)])
 def test_the_more_write_the_less_is_proposed(slots, length):
     assert draft_length(8, slots) == length
+
+
+@given(st.integers(1, 64), st.integers(1, 256))
+def test_all_proposals_together_fit_into_what_the_engine_has_room_for(wanted, slots):
+    assert slots * draft_length(wanted, slots) <= 2 * wanted
+
+
+@given(st.integers(1, 64), st.integers(1, 256))
+def test_proposals_make_no_step_calculate_in_another_order(wanted, slots):
+    length = draft_length(wanted, slots)
+    assert length == 0 or slots * (1 + length) < EXACT
