@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import concurrent.futures
 import inspect
 import os
 import threading
@@ -100,6 +101,10 @@ def wait(call: Callable[[], Awaitable[T]]) -> T:
     stopped = threading.Event()
     future = asyncio.run_coroutine_threadsafe(_until_told(call, stopped), _running_loop())
     try:
+        # Not for ever at once: a signal that the system gave to another thread wakes no one here,
+        # and Python acts on it only when this thread runs again.
+        while not concurrent.futures.wait([future], timeout=1).done:
+            pass
         return future.result()
     except BaseException:  # Ctrl-C, or whatever else a signal handler raises here
         if future.done():
