@@ -72,7 +72,7 @@ def _covered(session: nox.Session, *arguments: str) -> None:
     """Run tests and note the lines that they reach, for the session ``tests`` to add up."""
     session.run(
         "pytest",
-        *("-q", "--cov", "--cov-report=", *arguments, *session.posargs),
+        *("-q", "--cov", "--cov-report=", "--cov-fail-under=0", *arguments, *session.posargs),
         env={
             "BLAZEN_REQUIRE_ALL": "1",
             "COVERAGE_FILE": str(COVERAGE / f".coverage.{session.name}"),
