@@ -75,17 +75,9 @@ class GgufOptions:
     cache_dir: str | PathLike[str] | None = None
 
     def __post_init__(self) -> None:
-        _check_target("model_id", self.model_id)
-        check_quantization(self.quantization)
-        if self.memory_budget is not None:
-            parse_bytes("memory_budget", self.memory_budget)
-        Device.parse(self.device)
-        check_range("context_length", self.context_length, at_least=16, integer=True)
-        check_range("parallel", self.parallel, at_least=1, at_most=256, integer=True)
-        check_range("threads", self.threads, at_least=1, integer=True)
+        _check_chat(self)
         check_range("batch_size", self.batch_size, at_least=16, integer=True)
-        if self.gpu_layers != "auto":
-            check_range("gpu_layers", self.gpu_layers, at_least=0, integer=True)
+        _check_layers(self.gpu_layers)
         for kind in self.kv_types:
             check_choice("kv_type", kind, KV_TYPES)
         check_choice("flash_attention", self.flash_attention, (True, False, None))
@@ -143,14 +135,7 @@ class MistralRsOptions:
     cache_dir: str | PathLike[str] | None = None
 
     def __post_init__(self) -> None:
-        _check_target("model_id", self.model_id)
-        check_quantization(self.quantization)
-        if self.memory_budget is not None:
-            parse_bytes("memory_budget", self.memory_budget)
-        Device.parse(self.device)
-        check_range("context_length", self.context_length, at_least=16, integer=True)
-        check_range("parallel", self.parallel, at_least=1, at_most=256, integer=True)
-        check_range("threads", self.threads, at_least=1, integer=True)
+        _check_chat(self)
 
 
 @dataclass(frozen=True)
@@ -172,14 +157,8 @@ class GgufEmbedOptions:
     cache_dir: str | PathLike[str] | None = None
 
     def __post_init__(self) -> None:
-        _check_target("model_id", self.model_id)
-        check_quantization(self.quantization)
-        Device.parse(self.device)
-        check_range("max_length", self.max_length, at_least=1, integer=True)
+        _check_encoder(self)
         check_choice("pooling", self.pooling, ("mean", "cls", "last", None))
-        check_range("threads", self.threads, at_least=1, integer=True)
-        if self.gpu_layers != "auto":
-            check_range("gpu_layers", self.gpu_layers, at_least=0, integer=True)
 
 
 @dataclass(frozen=True)
@@ -199,13 +178,7 @@ class GgufRerankOptions:
     cache_dir: str | PathLike[str] | None = None
 
     def __post_init__(self) -> None:
-        _check_target("model_id", self.model_id)
-        check_quantization(self.quantization)
-        Device.parse(self.device)
-        check_range("max_length", self.max_length, at_least=1, integer=True)
-        check_range("threads", self.threads, at_least=1, integer=True)
-        if self.gpu_layers != "auto":
-            check_range("gpu_layers", self.gpu_layers, at_least=0, integer=True)
+        _check_encoder(self)
 
 
 @dataclass(frozen=True)
@@ -232,6 +205,34 @@ class EmbedOptions:
         check_range("max_length", self.max_length, at_least=1, integer=True)
         check_choice("pooling", self.pooling, ("mean", "cls", None))
         check_range("threads", self.threads, at_least=1, integer=True)
+
+
+def _check_chat(options: GgufOptions | MistralRsOptions) -> None:
+    _check_weights(options)
+    if options.memory_budget is not None:
+        parse_bytes("memory_budget", options.memory_budget)
+    check_range("context_length", options.context_length, at_least=16, integer=True)
+    check_range("parallel", options.parallel, at_least=1, at_most=256, integer=True)
+
+
+def _check_encoder(options: GgufEmbedOptions | GgufRerankOptions) -> None:
+    _check_weights(options)
+    check_range("max_length", options.max_length, at_least=1, integer=True)
+    _check_layers(options.gpu_layers)
+
+
+def _check_weights(
+    options: GgufOptions | MistralRsOptions | GgufEmbedOptions | GgufRerankOptions,
+) -> None:
+    _check_target("model_id", options.model_id)
+    check_quantization(options.quantization)
+    Device.parse(options.device)
+    check_range("threads", options.threads, at_least=1, integer=True)
+
+
+def _check_layers(wanted: int | str) -> None:
+    if wanted != "auto":
+        check_range("gpu_layers", wanted, at_least=0, integer=True)
 
 
 def _adapter(value: Any) -> LoraAdapter:

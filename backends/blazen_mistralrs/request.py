@@ -52,9 +52,7 @@ def check_request(
     messages: Messages, options: CompletionOptions, name: str
 ) -> Prompt | list[ChatMessage]:
     """Give the messages, checked; refuse what no model of this backend can do."""
-    for option, why in REFUSED.items():
-        if getattr(options, option) is not None:
-            raise UnsupportedError(f"mistral.rs does not take {option!r}: {why}; leave it out")
+    options.refuse("mistralrs", REFUSED)
     if options.repeat_penalty == 0:
         raise ValidationError("repeat_penalty must be above 0 for mistral.rs: 1 has no effect")
     if isinstance(messages, Prompt):
