@@ -91,7 +91,9 @@ class CompletionOptions(Settings):
             value = getattr(self, option.name)
             unset = option.default_factory() if callable(option.default_factory) else option.default
             if reason is not None and value != unset:
-                raise UnsupportedError(f"the {backend!r} backend takes no {option.name!r}: {reason}")
+                raise UnsupportedError(
+                    f"the {backend!r} backend takes no {option.name!r}: {reason}"
+                )
 
 
 def _tools(values: object) -> tuple[Tool, ...]:

@@ -213,9 +213,9 @@ def _decode_dataclass(tp: Any, data: Mapping[str, Any], where: str) -> Any:
 
         odd = ", ".join(sorted(map(repr, unknown)))
         near = difflib.get_close_matches(str(min(unknown, key=str)), names, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
+        hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValidationError(
-            f"{where}: unknown {odd}; {hint}known are: {', '.join(sorted(names))}"
+            f"{where}: unknown {odd}; known are: {', '.join(sorted(names))}{hint}"
         )
     values = {key: _decode(hints[key], item, f"{where}.{key}") for key, item in data.items()}
     try:
