@@ -17,6 +17,11 @@ from pathlib import Path
 
 import pytest
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 pytest.importorskip("uv")
 
 ROOT = Path(__file__).parents[1]
@@ -26,7 +31,13 @@ LEFT_BEHIND = shutil.ignore_patterns(
 )  # fmt: skip
 # What two of the starter packages ask for, and nobody should have to compile or download.
 UNWANTED = {"torch", "llama-cpp-python", "sentence-transformers", "llm"}
-PACKAGES = {"blazen", "blazen_fastembed", "blazen_xllamacpp"}
+ENTRY_POINTS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"][
+    "entry-points"
+]
+BACKENDS = [
+    (group.removeprefix("blazen."), name) for group in ENTRY_POINTS for name in ENTRY_POINTS[group]
+]
+PACKAGES = {"blazen", *(folder.name for folder in (ROOT / "backends").glob("blazen_*"))}
 
 
 def run(*command: object, cwd: Path, **environment: str) -> str:
@@ -84,11 +95,11 @@ class Place:
     def check(self) -> None:
         """Ours is there and works: its names, its backends, its marker for type checkers."""
         found = self.run(
-            "import blazen, blazen_fastembed, blazen_xllamacpp, importlib.resources as r\n"
+            f"import {', '.join(sorted(PACKAGES))}, importlib.resources as r\n"
             "assert (r.files('blazen') / 'py.typed').is_file()\n"
             "print(sorted((b.kind, b.name, b.problem) for b in blazen.backends()))"
         )
-        assert found == str([("embedding", "fastembed", None), ("model", "xllamacpp", None)])
+        assert found == str(sorted((kind, name, None) for kind, name in BACKENDS))
 
 
 @pytest.fixture(scope="module")

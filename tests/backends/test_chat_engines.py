@@ -27,6 +27,7 @@ from blazen import (
 from blazen.testing.answering import ANIMAL, CLOCK, WEATHER, check_call
 from blazen.weights.gguf import read_gguf
 from blazen.weights.starter import starter_path
+from blazen_xllamacpp.wire import write_chat
 from tests.gguf_lora import write_lora
 
 PAGE = Path(__file__).parents[2] / "docs" / "chat-engines.md"
@@ -339,3 +340,14 @@ def test_the_table_has_every_row_and_every_option():
     tried = {re.split(r"[ :=]", row)[0] for row in REQUESTS}
     within_others = {"mirostat_tau", "mirostat_eta", "tool_choice", "reasoning"}
     assert options - tried == within_others
+
+
+def test_a_picture_in_a_form_that_the_engine_cannot_read_is_written_anew(tmp_path):
+    pil = pytest.importorskip("PIL.Image")
+    for suffix, sent in {"png": "png", "jpg": "jpeg", "webp": "png"}.items():
+        path = tmp_path / f"picture.{suffix}"
+        pil.new("RGB", (6, 4), "red").save(path)
+        messages = [ChatMessage.user("What is this?", Image.from_file(path))]
+        (message,) = write_chat(messages, CompletionOptions())["messages"]
+        (url,) = (part["image_url"]["url"] for part in message["content"] if "image_url" in part)
+        assert url.startswith(f"data:image/{sent};base64,")

@@ -8,9 +8,11 @@ import functools
 import os
 import random
 import socket
+import struct
 import sys
 import threading
 from pathlib import Path
+from zlib import compress, crc32
 
 import psutil
 import pytest
@@ -560,14 +562,11 @@ async def test_a_full_context_ends_an_answer_unless_it_may_shift():
 
 async def test_images_go_through_a_projector(tmp_path):
     """No projector's weights are to be had: one of noise, which the engine loads and runs."""
-    pil = pytest.importorskip("PIL.Image")
     projector = write_projector(tmp_path / "mmproj.gguf", width=576)
     async with build(projector=projector) as model:
         bare = await model.complete("What is this?", COLD)
-        for suffix in ("png", "jpg", "webp"):
-            path = tmp_path / f"picture.{suffix}"
-            pil.new("RGB", (60, 40), "red").save(path)
-            picture = ChatMessage.user("What is this?", blazen.Image.from_file(path))
+        for image in (write_png(60, 40), write_bitmap(60, 40)):
+            picture = ChatMessage.user("What is this?", blazen.Image.from_bytes(image))
             seen = await model.complete([picture], COLD)
             assert seen.usage.prompt_tokens > bare.usage.prompt_tokens + 3
         broken = blazen.Image.from_bytes(PNG[:20])
@@ -766,6 +765,25 @@ def test_asking_why_leaves_nothing_behind(tmp_path, monkeypatch, why):
 @functools.cache
 def _tokens(starter="chat"):
     return list(read_gguf(starter_path(starter)).metadata["tokenizer.ggml.tokens"])
+
+
+def write_png(width: int, height: int) -> bytes:
+    """A red picture."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", crc32(kind + body))
+
+    rows = (b"\0" + b"\xff\0\0" * width) * height  # each begins with its filter: none
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    parts = chunk(b"IHDR", head), chunk(b"IDAT", compress(rows)), chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def write_bitmap(width: int, height: int) -> bytes:
+    """A red picture."""
+    rows = b"\0\0\xff" * width * height  # blue, green, red; widths of a multiple of four
+    head = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, len(rows), 0, 0, 0, 0)
+    return struct.pack("<2sIHHI", b"BM", 14 + len(head) + len(rows), 0, 0, 54) + head + rows
 
 
 def write_projector(path: Path, width: int) -> Path:
