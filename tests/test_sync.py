@@ -165,6 +165,8 @@ def test_a_blocking_call_from_the_serving_loop_is_refused_instead_of_hanging():
 def test_ctrl_c_cancels_what_runs():
     code = """
     import asyncio, signal, os, threading, blazen
+    # A job in a shell's background inherits that Ctrl-C is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     class Slow:
         async def wait(self):
             try:
