@@ -156,6 +156,9 @@ class LocalSuite(Suite):
         # The first load brings the engine's library too, and that stays: the second one counts.
         await self.ask(local_model, question)
         await local_model.unload()
+        # Models that were dropped close on threads of their own, and would be taken for this one.
+        hardware.release_memory()
+        _still_alive(_threads("blazen:"))
         before = self.memory_now()
         await local_model.load()
         await self.ask(local_model, question)
