@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from blazen.errors import ValidationError as ValidationError
     from blazen.hardware import Device as Device
     from blazen.local import LocalBackend as LocalBackend
+    from blazen.manager.manager import ModelManager as ModelManager
     from blazen.options import EmbedOptions as EmbedOptions
     from blazen.options import GgufEmbedOptions as GgufEmbedOptions
     from blazen.options import GgufRerankOptions as GgufRerankOptions
@@ -78,6 +79,7 @@ if TYPE_CHECKING:
     from blazen.types.completion import TokenLogprob as TokenLogprob
     from blazen.types.embedding import EmbeddingResponse as EmbeddingResponse
     from blazen.types.embedding import Vectors as Vectors
+    from blazen.types.footprint import Footprint as Footprint
     from blazen.types.generation import ImageOptions as ImageOptions
     from blazen.types.generation import ImageResponse as ImageResponse
     from blazen.types.generation import ImageStream as ImageStream
@@ -88,6 +90,7 @@ if TYPE_CHECKING:
     from blazen.types.rerank import RankedDocument as RankedDocument
     from blazen.types.rerank import RerankResponse as RerankResponse
     from blazen.types.response_format import ResponseFormat as ResponseFormat
+    from blazen.types.route import Route as Route
     from blazen.types.speech import SpeechOptions as SpeechOptions
     from blazen.types.speech import SpeechStream as SpeechStream
     from blazen.types.stream import Stream as Stream
@@ -123,6 +126,7 @@ _HOMES = {
     ),
     "blazen.hardware": ("Device",),
     "blazen.local": ("LocalBackend",),
+    "blazen.manager.manager": ("ModelManager",),
     "blazen.options": (
         "EmbedOptions",
         "GgufEmbedOptions",
@@ -177,6 +181,7 @@ _HOMES = {
         "EmbeddingResponse",
         "Vectors",
     ),
+    "blazen.types.footprint": ("Footprint",),
     "blazen.types.generation": (
         "ImageOptions",
         "ImageResponse",
@@ -191,6 +196,7 @@ _HOMES = {
         "RerankResponse",
     ),
     "blazen.types.response_format": ("ResponseFormat",),
+    "blazen.types.route": ("Route",),
     "blazen.types.speech": (
         "SpeechOptions",
         "SpeechStream",

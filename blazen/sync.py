@@ -99,7 +99,7 @@ def wait(call: Callable[[], Awaitable[T]]) -> T:
     """Call and await on the background loop until it is done. Ctrl-C cancels it first."""
     _expect_another_loop()
     stopped = threading.Event()
-    future = asyncio.run_coroutine_threadsafe(_until_told(call, stopped), _running_loop())
+    future = asyncio.run_coroutine_threadsafe(_until_told(call, stopped), background_loop())
     try:
         # Not for ever at once: a signal that the system gave to another thread wakes no one here,
         # and Python acts on it only when this thread runs again.
@@ -120,7 +120,8 @@ def _expect_another_loop() -> None:
         raise BlazenError("a blocking call can't be made from the loop that serves it: await it")
 
 
-def _running_loop() -> asyncio.AbstractEventLoop:
+def background_loop() -> asyncio.AbstractEventLoop:
+    """Give the loop that serves blocking callers: it lives as long as the interpreter."""
     global _server
     with _lock:
         if _server is None or _server.pid != os.getpid():  # a fork inherits no thread

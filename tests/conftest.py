@@ -128,10 +128,9 @@ class Snippets:
     def close(self) -> None:
         """Unload the models that the code left loaded, and end the loop."""
         for value in list(self.names.values()):
-            if inspect.iscoroutinefunction(getattr(value, "unload", None)) and not isinstance(
-                value, type
-            ):
-                self._loop.run_until_complete(value.unload())
+            unload = getattr(value, "unload_all", None) or getattr(value, "unload", None)
+            if inspect.iscoroutinefunction(unload) and not isinstance(value, type):
+                self._loop.run_until_complete(unload())
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         self._loop.run_until_complete(self._loop.shutdown_default_executor())
         self._loop.close()

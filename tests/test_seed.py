@@ -19,7 +19,7 @@ LATER = {
         "Embeddings, transcription and speech: fastembed, whisper.cpp, Piper, Kokoro"
     ),
     "mesh_triposr": "Images and 3D: diffusers, TripoSR, hosted 3D",
-    "model_manager": "The ModelManager: memory pools, leases, eviction, dispatch",
+    "model_manager": "Cloud providers behind the same protocols; retry, cache, fallback",
 }
 # What each of the others needs, and what it must have printed.
 NOW = {

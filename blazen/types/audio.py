@@ -14,6 +14,7 @@ from blazen.checks import check_choice, check_range
 from blazen.errors import BlazenError, UnsupportedError, ValidationError
 from blazen.extras import need
 from blazen.types import audio_codec as codec
+from blazen.types.route import Route
 from blazen.types.source import Source, data_url, embed, write_file
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class Audio:
     that come out are read-only, because later calls give them again: copy one to change it.
     """
 
-    __slots__ = ("_converted", "_rate", "_samples", "_shape", "_source")
+    __slots__ = ("_converted", "_rate", "_samples", "_shape", "_source", "route")
     kind: ClassVar[str] = "audio"
 
     def __init__(
@@ -41,6 +42,8 @@ class Audio:
         self._rate = sample_rate
         self._shape: codec.Shape | None = None
         self._converted: tuple[tuple[int, int], Floats] | None = None
+        self.route: Route | None = None
+        """Which of a manager's models spoke, where there was a choice."""
 
     @classmethod
     def of(cls, value: Any) -> Audio:

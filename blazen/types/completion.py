@@ -12,6 +12,7 @@ from blazen.errors import OutputError, UnsupportedError, ValidationError
 from blazen.types.chat import Tool, ToolCall
 from blazen.types.record import Record, Settings
 from blazen.types.response_format import ResponseFormat
+from blazen.types.route import Route
 from blazen.types.stream import Source, Stream
 
 
@@ -218,6 +219,8 @@ class ModelResponse(Record):
     model: str = ""
     raw: dict[str, Any] | None = field(default=None, compare=False, repr=False)
     """What the backend said beyond this, as it said it."""
+    route: Route | None = field(default=None, compare=False)
+    """Which of a manager's models answered, where there was a choice."""
 
 
 class InferenceChunkStream(Stream[InferenceChunk, ModelResponse]):
@@ -286,6 +289,7 @@ class InferenceChunkStream(Stream[InferenceChunk, ModelResponse]):
             finish_reason=self._finish_reason,
             usage=self._usage,
             timing=self._timing,
+            route=self.route,
         )
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from blazen.errors import ValidationError
 from blazen.types.record import Record, decode
+from blazen.types.route import Route
 
 if TYPE_CHECKING:
     import numpy
@@ -144,6 +145,8 @@ class EmbeddingResponse(Record):
     embeddings: Vectors
     model: str = ""
     usage: EmbeddingUsage | None = None
+    route: Route | None = field(default=None, compare=False)
+    """Which of a manager's models answered, where there was a choice."""
 
     @property
     def dimensions(self) -> int:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from blazen.checks import check_range
 from blazen.errors import ValidationError
 from blazen.types.image import Image
 from blazen.types.record import Record, Settings
+from blazen.types.route import Route
 from blazen.types.stream import Stream
 
 
@@ -58,6 +59,8 @@ class ImageResponse(Record):
     """The seed of each image: with it the same image can be made again."""
     flagged: tuple[bool, ...] = ()
     """Whether the model's own safety checker withheld it."""
+    route: Route | None = field(default=None, compare=False)
+    """Which of a manager's models answered, where there was a choice."""
 
 
 @dataclass(frozen=True)

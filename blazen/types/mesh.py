@@ -13,6 +13,7 @@ from blazen.errors import ValidationError
 from blazen.extras import need
 from blazen.types.image import Image
 from blazen.types.image_codec import to_uint8
+from blazen.types.route import Route
 from blazen.types.source import Source, embed, from_base64, write_file
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Mesh:
     copied, and read-only afterwards.
     """
 
-    __slots__ = ("_faces", "_texture", "_uv", "_vertex_colors", "_vertices")
+    __slots__ = ("_faces", "_texture", "_uv", "_vertex_colors", "_vertices", "route")
     kind: ClassVar[str] = "mesh"
 
     def __init__(
@@ -49,6 +50,8 @@ class Mesh:
         texture: Any = None,
     ) -> None:
         np = _numpy()
+        self.route: Route | None = None
+        """Which of a manager's models made it, where there was a choice."""
         self._vertices: Floats = _floats(np, vertices, 3, "vertices")
         self._faces: Indices = _indices(np, faces, len(self._vertices))
         self._vertex_colors: Colors | None = None

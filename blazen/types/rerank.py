@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from blazen.checks import check_range
 from blazen.errors import InferenceError, ValidationError
 from blazen.types.record import Record
+from blazen.types.route import Route
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class RerankResponse(Record):
     results: tuple[RankedDocument, ...]
     model: str = ""
     usage: RerankUsage | None = None
+    route: Route | None = field(default=None, compare=False)
+    """Which of a manager's models answered, where there was a choice."""
 
     @classmethod
     def of(

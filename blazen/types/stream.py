@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from blazen.errors import BlazenError
+from blazen.types.route import Route
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -57,6 +58,9 @@ class Stream(Generic[T, R]):
             return _Generated(pieces)
 
         return cls(start)
+
+    route: Route | None = None
+    """Which of a manager's models answers, where there was a choice."""
 
     @property
     def response(self) -> R:
@@ -116,6 +120,16 @@ class Stream(Generic[T, R]):
             self._busy = False
         self._add(piece)
         return piece
+
+    async def begin(self) -> Source[T]:
+        """Start, and give where the pieces come from: for a stream that is made of this one.
+
+        From then on they are read there, and not here.
+        """
+        source = await self._begin()
+        if source is None:
+            raise BlazenError("this stream was closed before it was read")
+        return source
 
     async def aclose(self) -> None:
         """Stop the engine at its next piece and wait until it has; what came is kept."""

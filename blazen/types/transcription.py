@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any
 
@@ -11,6 +11,7 @@ from blazen.checks import check_range
 from blazen.errors import ValidationError
 from blazen.types.audio import Audio
 from blazen.types.record import Record
+from blazen.types.route import Route
 from blazen.types.stream import Stream
 
 
@@ -85,6 +86,8 @@ class TranscriptionResponse(Record):
     language_probability: float | None = None
     duration: float | None = None
     """How long the audio is, in seconds."""
+    route: Route | None = field(default=None, compare=False)
+    """Which of a manager's models answered, where there was a choice."""
 
 
 @dataclass(frozen=True)
@@ -127,4 +130,5 @@ class TranscriptionStream(Stream[TranscriptionChunk, TranscriptionResponse]):
             segments=tuple(self._segments),
             language=self._language,
             duration=self._duration,
+            route=self.route,
         )

@@ -13,7 +13,7 @@ llm = Model.mistralrs(options=MistralRsOptions(
     model_id="starter:chat",
     device="cpu",
 ))
-embedder = EmbeddingModel.local()  # runs on CPU
+embedder = EmbeddingModel.local("starter:embed")  # runs on CPU
 await manager.register("llm", llm, memory_estimate_bytes=6 * 1024**3)
 await manager.register("embed", embedder, memory_estimate_bytes=100 * 1024**2)
 # Remote provider in the SAME registry: dispatch-only, no footprint.

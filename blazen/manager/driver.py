@@ -1,0 +1,157 @@
+"""Drives the scheduler: one at a time asks it, then does what it says, on a loop that is there."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+from blazen.manager.entries import (
+    Entry,
+    Load,
+    Phase,
+    Settle,
+    Share,
+    StopLoading,
+    Ticket,
+    Unload,
+    Wake,
+)
+from blazen.manager.scheduler import Scheduler
+from blazen.sync import background_loop
+
+Loop = asyncio.AbstractEventLoop
+
+
+class Lifecycle(Protocol):
+    """What is done with a model: each of these ends by telling the scheduler how it went."""
+
+    async def load(self, entry: Entry) -> None:
+        """Bring it into memory."""
+
+    async def stop_loading(self, entry: Entry) -> None:
+        """See that nothing is left of a load that was cut short."""
+
+    async def unload(self, entry: Entry) -> None:
+        """Have it give its memory back."""
+
+
+class Driver:
+    """The scheduler, the lock that guards it, and the tasks that do what it says.
+
+    A load or an unload is a task of its own: whoever asked for it may be cancelled without ending
+    it for others. It runs on the loop of one who waits for it, and when that loop is closed
+    underneath it the loop of the blocking callers takes it over.
+    """
+
+    def __init__(self, scheduler: Scheduler, clock: Callable[[], float]) -> None:
+        self.scheduler = scheduler
+        self.clock = clock
+        self.lock = threading.Lock()  # held for a few instructions, never while something runs
+        self.lifecycle: Lifecycle
+        self.home: Loop | None = None
+        """The loop that was last waited on."""
+        self._tasks: dict[Entry, tuple[asyncio.Task[None] | None, Loop]] = {}
+
+    def do(self, step: Callable[..., None], *arguments: Any, **settings: Any) -> None:
+        """Tell the scheduler something, and do what follows. The time comes last."""
+        with self.lock:
+            step(*arguments, self.clock(), **settings)
+        self.perform()
+
+    def perform(self) -> None:
+        """Do what is to be done. Called without the lock, on any thread."""
+        with self.lock:
+            actions = self.scheduler.take_actions()
+        for action in actions:
+            if isinstance(action, Settle):
+                settle = action.ticket.settle
+                if settle is not None:
+                    settle(action.error)
+            elif isinstance(action, Load):
+                self._begin(action.entry, self.lifecycle.load)
+            elif isinstance(action, Unload):
+                self._begin(action.entry, self.lifecycle.unload)
+            elif isinstance(action, StopLoading):
+                self._stop(action.entry)
+            elif isinstance(action, Wake):
+                self.call_later(max(0.0, action.at - self.clock()), self._tick)
+            elif isinstance(action, Share):
+                action.entry.model.share_threads(action.threads)
+
+    def call(self, loop: Loop, what: Callable[[], object]) -> bool:
+        """Have something called on a loop; ``False`` where the loop is closed."""
+        try:
+            loop.call_soon_threadsafe(what)
+        except RuntimeError:
+            return False
+        return True
+
+    def call_later(self, delay: float, what: Callable[[], object]) -> None:
+        """Have something called after a while, on whichever loop is there."""
+        loop = self._loop()
+        self.call(loop, lambda: loop.call_later(delay, what))
+
+    def rescue(self) -> None:
+        """Take over the loads and unloads whose loop was closed before they ended."""
+        for entry, (task, loop) in tuple(self._tasks.items()):
+            if loop.is_closed() and (task is None or not task.done()):
+                self._take_over(entry)
+
+    def _tick(self) -> None:
+        self.do(self.scheduler.pump)
+
+    def _begin(self, entry: Entry, effect: Callable[[Entry], Coroutine[Any, Any, None]]) -> None:
+        loop = self._loop(entry)
+        self._tasks[entry] = (None, loop)
+
+        def start() -> None:
+            self._tasks[entry] = (loop.create_task(self._run(entry, effect)), loop)
+
+        if asyncio._get_running_loop() is loop:
+            start()
+        elif not self.call(loop, start):  # it was closed in this moment
+            self._take_over(entry)
+
+    def _loop(self, entry: Entry | None = None) -> Loop:
+        waiting = () if entry is None or entry.demand is None else tuple(entry.demand.tickets)
+        for loop in (*map(_loop_of, waiting), asyncio._get_running_loop(), self.home):
+            if loop is not None and not loop.is_closed():
+                return loop
+        return background_loop()
+
+    async def _run(
+        self, entry: Entry, effect: Callable[[Entry], Coroutine[Any, Any, None]]
+    ) -> None:
+        try:
+            await effect(entry)
+        except (GeneratorExit, asyncio.CancelledError):  # the loop goes, and this task with it
+            self._take_over(entry)
+            raise
+        held = self._tasks.get(entry)
+        if held is not None and held[0] is asyncio.current_task():
+            del self._tasks[entry]
+
+    def _take_over(self, entry: Entry) -> None:
+        loop = background_loop()
+        leaves = entry.phase is Phase.Unloading
+        effect = self.lifecycle.unload if leaves else self.lifecycle.stop_loading
+        self._tasks[entry] = (None, loop)
+
+        def start() -> None:
+            self._tasks[entry] = (loop.create_task(self._run(entry, effect)), loop)
+
+        self.call(loop, start)
+
+    def _stop(self, entry: Entry) -> None:
+        task, loop = self._tasks.get(entry, (None, None))
+        if loop is None:
+            return
+        # One that is about to begin is on its way to the loop before this is.
+        if not self.call(loop, task.cancel if task is not None else lambda: self._stop(entry)):
+            self.rescue()
+
+
+def _loop_of(ticket: Ticket) -> Loop | None:
+    return getattr(ticket, "loop", None)

@@ -1,0 +1,149 @@
+"""What happens in a manager, as it happens."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from blazen.manager.pools import write_amounts
+from blazen.types.record import Record
+
+log = logging.getLogger("blazen.manager")
+
+KEPT_EVENTS = 10_000
+"""How many events wait for a listener that does not keep up; then the oldest are dropped."""
+
+
+class EventKind(str, Enum):
+    """What an event tells of."""
+
+    Registered = "registered"
+    Unregistered = "unregistered"
+    Waiting = "waiting"
+    """A request waits: ``detail`` says what for."""
+    Loading = "loading"
+    Loaded = "loaded"
+    """``seconds`` is how long it took, ``bytes`` what the model holds."""
+    LoadFailed = "load_failed"
+    Retrying = "retrying"
+    """A load ran out of memory: others go, and it is tried once more."""
+    Evicting = "evicting"
+    """It goes to make room; ``by`` is the model that needs it."""
+    Unloading = "unloading"
+    Unloaded = "unloaded"
+    UnloadFailed = "unload_failed"
+    Restoring = "restoring"
+    """It went for a model that then failed to load, and is brought back."""
+    Quarantined = "quarantined"
+    """``bytes`` did not come back when it was unloaded."""
+    Reclaimed = "reclaimed"
+    """``bytes`` came back late."""
+    Mismatch = "mismatch"
+    """It takes far more or less than was declared: ``detail`` has both numbers."""
+    Thrashing = "thrashing"
+    """It keeps coming back soon after it went: the pool is too small for what is asked of it."""
+    Spilled = "spilled"
+    """A request went to another model: ``by`` names it and ``detail`` says why."""
+    Refused = "refused"
+    """A request could not be served: ``detail`` says why."""
+
+
+@dataclass(frozen=True)
+class Event(Record):
+    """One thing that happened."""
+
+    kind: EventKind
+    id: str
+    """The model that it is about."""
+    at: float
+    """When, in seconds since the epoch."""
+    by: str = ""
+    detail: str = ""
+    seconds: float | None = None
+    bytes: dict[str, int] = field(default_factory=dict)
+
+
+_LOUD = {
+    EventKind.Mismatch,
+    EventKind.Thrashing,
+    EventKind.Quarantined,
+    EventKind.UnloadFailed,
+    EventKind.Retrying,
+}
+
+
+class EventHub:
+    """Hands events on to whoever listens, on whichever loop."""
+
+    def __init__(self) -> None:
+        self._listeners: list[Callable[[Event], None]] = []
+
+    def tell(self, kind: EventKind, id: str, **facts: Any) -> None:  # noqa: A002
+        """Hand an event on; it takes no lock and waits for nobody."""
+        if kind in _LOUD:
+            words = facts.get("detail") or write_amounts(facts.get("bytes", {}))
+            log.warning("%s: %s: %s", id, kind.value, words)
+        if self._listeners:
+            event = Event(kind, id, time.time(), **facts)
+            for listener in tuple(self._listeners):
+                listener(event)
+
+    def add(self, listener: Callable[[Event], None]) -> Callable[[], None]:
+        """Have a function called with each event, which must not wait; the result ends it."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def listen(self) -> AsyncIterator[Event]:
+        """Give what happens from now on, one by one."""
+        return _Listening(self)
+
+
+class _Listening:
+    """One who listens, until it is dropped or closed."""
+
+    def __init__(self, hub: EventHub) -> None:
+        self._events: deque[Event] = deque(maxlen=KEPT_EVENTS)
+        self._loop = asyncio.get_running_loop()
+        self._more = asyncio.Event()
+        self._end = hub.add(_Ear(self._events, self._loop, self._more))
+
+    def __aiter__(self) -> _Listening:
+        return self
+
+    async def __anext__(self) -> Event:
+        while not self._events:
+            self._more.clear()
+            await self._more.wait()
+        return self._events.popleft()
+
+    async def aclose(self) -> None:
+        """Listen no more."""
+        with contextlib.suppress(ValueError):
+            self._end()
+
+    def __del__(self) -> None:
+        with contextlib.suppress(ValueError):
+            self._end()
+
+
+class _Ear:
+    """What the hub keeps of a listener: not the listener itself, whose end it would never see."""
+
+    def __init__(
+        self, events: deque[Event], loop: asyncio.AbstractEventLoop, more: asyncio.Event
+    ) -> None:
+        self._events = events
+        self._loop = loop
+        self._more = more
+
+    def __call__(self, event: Event) -> None:
+        self._events.append(event)
+        with contextlib.suppress(RuntimeError):  # its loop is closed
+            self._loop.call_soon_threadsafe(self._more.set)

@@ -1,0 +1,129 @@
+"""Which models go when another needs room: a pure function of what there is.
+
+Nothing here looks at a clock, a lock or a model. `choose` gives the same answer for the same
+snapshot, to the manager, to its dry run and to the simulator.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+from blazen.types.footprint import Amounts
+
+
+class Holding(NamedTuple):
+    """A loaded model that may go, as it stands at one moment."""
+
+    id: str
+    charges: Amounts
+    """What comes back when it goes."""
+    busy: bool
+    """Whether it is in use: it goes when its last request has ended."""
+    priority: int
+    used_at: float
+    """When it was last asked for, on the manager's clock."""
+    loaded_at: float
+    uses: int
+    """How often it was asked for since it was loaded."""
+    load_seconds: float
+    """How long its last load took."""
+    reloads: int
+    """How often, of late, it had to come back soon after it was made to go."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What there is at one moment."""
+
+    now: float
+    room: Mapping[str, int]
+    """Bytes free in each pool; less than none where others are waiting for them."""
+    holdings: Sequence[Holding]
+    """Every model that may go, the least recently used first."""
+
+
+Policy: TypeAlias = Callable[[Snapshot, Amounts], Iterable[Holding]]
+"""Gives a snapshot's holdings in the order in which they should go to make room for a need."""
+
+
+def least_recently_used(snapshot: Snapshot, need: Amounts) -> Iterable[Holding]:
+    """Let go first what was longest without a request."""
+    return snapshot.holdings
+
+
+@dataclass(frozen=True)
+class ReloadCost:
+    """Let go first what is cheapest to bring back, for the memory that it frees.
+
+    A model's worth is the seconds that its next load will take, times how often it is asked for,
+    for each byte that it holds of what is needed. One that keeps coming back soon after it went is
+    worth more each time, which ends the thrashing of a few models that just do not fit together.
+    """
+
+    half_life: float = 300.0
+    """Seconds without a request after which a model counts half."""
+
+    def __call__(self, snapshot: Snapshot, need: Amounts) -> Iterable[Holding]:
+        """Order the holdings, the least worth first."""
+
+        def worth(holding: Holding) -> float:
+            idle = max(0.0, snapshot.now - holding.used_at)
+            held = max(1.0, snapshot.now - holding.loaded_at)
+            frequency = max(1, holding.uses) / held * math.pow(0.5, idle / self.half_life)
+            seconds = max(holding.load_seconds, 1e-3) * math.pow(2, min(holding.reloads, 16))
+            freed = sum(size for pool, size in holding.charges.items() if pool in need)
+            return seconds * frequency / max(1, freed)
+
+        return sorted(snapshot.holdings, key=worth)
+
+
+def choose(snapshot: Snapshot, need: Amounts, policy: Policy) -> tuple[Holding, ...] | None:
+    """Choose what must go so that there is room for a need; ``None`` where all would not do.
+
+    Models in use and models of a higher priority come after all others, whatever the policy says.
+    Nothing is chosen that could stay.
+    """
+    lacking = {
+        pool: size - snapshot.room.get(pool, 0)
+        for pool, size in need.items()
+        if size > snapshot.room.get(pool, 0)
+    }
+    if not lacking:
+        return ()
+    chosen: list[Holding] = []
+    left = dict(lacking)
+    for holding in sorted(policy(snapshot, lacking), key=_reluctance):
+        freed = [pool for pool in left if pool in holding.charges]
+        if not freed:
+            continue
+        chosen.append(holding)
+        for pool in freed:
+            left[pool] -= holding.charges[pool]
+            if left[pool] <= 0:
+                del left[pool]
+        if not left:
+            return _without_spare(chosen, lacking)
+    return None
+
+
+def _reluctance(holding: Holding) -> tuple[bool, int]:
+    return holding.busy, holding.priority
+
+
+def _without_spare(chosen: list[Holding], lacking: Amounts) -> tuple[Holding, ...]:
+    """Leave out what later choices have made unnecessary, the worthiest first."""
+    spare = {
+        pool: sum(holding.charges.get(pool, 0) for holding in chosen) - size
+        for pool, size in lacking.items()
+    }
+    kept = list(chosen)
+    for holding in reversed(chosen):
+        charges = {pool: holding.charges.get(pool, 0) for pool in spare}
+        if all(charges[pool] <= spare[pool] for pool in spare):
+            kept.remove(holding)
+            for pool, size in charges.items():
+                spare[pool] -= size
+    return tuple(kept)
