@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from blazen import bridge, hardware
 from blazen.errors import BlazenError, BudgetError, LoadError
+from blazen.hardware import Device
 from blazen.manager.entries import Entry
 from blazen.types.footprint import Amounts, Footprint, largest
 from blazen.types.progress import OnProgress, Progress
@@ -80,8 +81,11 @@ class Effects:
         try:
             if before is not None:
                 await bridge.settled(before)
-            with hardware.sharing_cores(self._engines()):
+            # One that can change its threads takes them all, until it has to share.
+            with hardware.sharing_cores(self._engines() if entry.fixed_threads else 1):
                 await _load(model, lambda progress: self._report(entry, progress))
+            if entry.fixed_threads:
+                entry.threads = threads_of(model)
         except BlazenError:
             raise
         except Exception as error:
@@ -100,8 +104,9 @@ class Effects:
         pools = [pool for pool in entry.charges if took.get(pool)]
         with self._doing() as quiet:
             before = self.used(pools)
+            crashed = not entry.model.is_loaded  # its memory is back already
             await entry.model.unload()
-            return await self._release(pools, before, took, quiet)
+            return {} if crashed else await self._release(pools, before, took, quiet)
 
     async def _release(
         self,
@@ -235,6 +240,16 @@ def _takes_progress(load: Callable[..., Coroutine[Any, Any, None]]) -> bool:
     except (TypeError, ValueError):
         return False
     return any(p.name == "on_progress" or p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def threads_of(model: Any) -> int:
+    """Give how many cores a model keeps busy while it works; 0 where that is not known.
+
+    One that works on a GPU leaves them to others.
+    """
+    threads = getattr(model, "threads", None)
+    device = Device.parse(getattr(model, "device", "cpu"))
+    return threads if isinstance(threads, int) and not device.is_gpu else 0
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:

@@ -15,7 +15,7 @@ from blazen.manager.accounts import Accounts
 from blazen.manager.admission import Admission
 from blazen.manager.dispatch import Dispatch, abilities
 from blazen.manager.driver import Driver
-from blazen.manager.effects import Effects
+from blazen.manager.effects import Effects, threads_of
 from blazen.manager.entries import Entry, Phase
 from blazen.manager.events import Event, EventHub, EventKind
 from blazen.manager.learned import LearnedFootprints
@@ -166,7 +166,6 @@ class ModelManager(Dispatch):
         if deadline is not None and not names:
             raise ValidationError(f"{id!r} has a deadline but no fallback to go to after it")
         can, local = abilities(model)
-        threads = getattr(model, "threads", None) if local else None
         entry = Entry(
             id,
             model,
@@ -174,7 +173,7 @@ class ModelManager(Dispatch):
             priority=priority,
             keep_alive=keep_alive,
             remote=not local,
-            threads=threads if isinstance(threads, int) else 0,
+            threads=threads_of(model) if local else 0,
             fixed_threads=not callable(getattr(model, "share_threads", None)),
         )
         entry.can, entry.fallback, entry.spill = can, names, deadline

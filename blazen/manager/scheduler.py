@@ -792,15 +792,15 @@ class Scheduler:
             demand.tickets[ticket] = None
             self._enqueue(demand)
         else:
+            place = demand.order()
             if demand.background and not ticket.background:
                 self._number += 1
                 demand.number = self._number
+            demand.priority = max(demand.priority, priority)
             _place(demand, ticket)
-            if priority > demand.priority:
-                demand.priority = priority
-                if demand in self.queue:
-                    self.queue.remove(demand)
-                    self._enqueue(demand)
+            if demand.order() != place and demand in self.queue:
+                self.queue.remove(demand)
+                self._enqueue(demand)
         self._refresh(entry)
 
     def _enqueue(self, demand: Demand, *, again: bool = False) -> None:
