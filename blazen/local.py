@@ -24,6 +24,8 @@ from blazen.types.progress import OnProgress, Progress
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from blazen.types.footprint import Footprint
+
 E = TypeVar("E")
 T = TypeVar("T")
 J = TypeVar("J", bound=Job)
@@ -57,6 +59,13 @@ class LocalBackend(Generic[E]):
     @staticmethod
     def _close(engine: E) -> None:
         """Give back what the engine holds. Static, since it also runs when the model is dropped."""
+
+    def _footprint(self, job: Job) -> Footprint | None:
+        """Say what it will take of each pool, unloaded; ``None`` where that is not known.
+
+        It runs on a thread of its own, may fetch the files, and should stop when ``job.cancelled``.
+        """
+        return None
 
     def _width(self) -> int:
         """Say how many requests the engine takes at once."""
@@ -95,6 +104,24 @@ class LocalBackend(Generic[E]):
                 raise InferenceError(
                     f"{self._title()} could not be closed: {type(error).__name__}: {error}"
                 ) from error
+
+    async def footprint(self) -> Footprint | None:
+        """Give what it will take of each pool; ``None`` where that is not known.
+
+        It may fetch the files first, and loads nothing.
+        """
+
+        def work(job: Job) -> Footprint | None:
+            with _translated(LoadError, f"{self._title()} could not be sized"):
+                return self._footprint(job)
+
+        job = Job(work)
+        threading.Thread(target=job.run, name=f"blazen:{self._title()}:size", daemon=True).start()
+        try:
+            found: Footprint | None = await bridge.outcome(job)
+        except CancelledError as error:
+            raise LoadError(f"{self._title()}: sizing was stopped") from error
+        return found
 
     async def __aenter__(self) -> Self:
         await self.load()
@@ -229,6 +256,23 @@ def _translated(kind: type[BlazenError], what: str) -> Iterator[None]:
         raise
     except BaseException as error:  # engines in Rust panic with one that is no Exception
         raise kind(f"{what}: {type(error).__name__}: {error}") from error
+
+
+class FixedThreads:
+    """The property ``threads`` of a model whose engine settles their number as it loads."""
+
+    options: Any
+    _threads: int | None = None
+
+    @property
+    def threads(self) -> int:
+        """How many threads calculate at once; before it is loaded, how many would."""
+        return hardware.thread_budget(self.options.threads) if not self._threads else self._threads
+
+    def _take_threads(self) -> int:
+        """Settle the number, for the engine that is now opened."""
+        self._threads = hardware.thread_budget(self.options.threads)
+        return self._threads
 
 
 class _Loading(Generic[E]):

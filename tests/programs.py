@@ -61,3 +61,61 @@ def measure_reading(read: Callable[..., Any], path: Path) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr
     measured: dict[str, Any] = json.loads(done.stdout)
     return measured
+
+
+_GROW = """
+import asyncio, json, sys, blazen
+from pathlib import Path
+kind, spec, options, more = sys.argv[1], sys.argv[2], *map(json.loads, sys.argv[3:5])
+
+def memory():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return [int(l.split()[1]) * 1024 for l in lines if l.startswith(("VmHWM", "VmRSS"))]
+
+async def main():
+    model = getattr(blazen, kind).from_spec(spec, **options)
+    before = memory()[1]
+    sizes = await model.footprint()
+    text = "the cat sat on the mat and "
+    for count in (1, more):
+        if kind == "Model":
+            asks = (model.complete(
+                blazen.Prompt(f"{i} " + text * 60), {"max_tokens": 4}) for i in range(count))
+        elif kind == "EmbeddingModel":
+            asks = (model.embed([text * (1 + i % 20) for i in range(48)]) for _ in range(count))
+        else:
+            asks = (model.rerank("cat", [text * (1 + i % 20) for i in range(48)])
+                    for _ in range(count))
+        await asyncio.gather(*asks)
+    peak = memory()[0] - before
+    assert model.threads == 1
+    await model.unload()
+    said = sizes.loading["cpu"] + more * sizes.per_request.get("cpu", 0)
+    print(json.dumps({"said": said, "took": peak, "pools": list(sizes.resident)}))
+
+asyncio.run(main())
+"""
+
+
+def measure_growth(kind: str, spec: str, more: int = 1, **options: Any) -> dict[str, Any]:
+    """Load a model in a process of its own and ask it; give what it said, and what it took.
+
+    Both are bytes, with ``more`` requests at once. Only Linux tells the most that a process had.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", _GROW, kind, spec, json.dumps(options), str(more)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def check_footprint(kind: str, spec: str, more: int = 1, **options: Any) -> None:
+    """Hold what a model says it takes against what it took: never less, and not far more."""
+    found = measure_growth(kind, spec, more, threads=1, **options)
+    assert found["took"] <= found["said"] <= 1.6 * found["took"], found
+    assert found["pools"] == ["cpu"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import ctypes
 import json
 import logging
@@ -10,6 +11,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,6 +34,7 @@ from blazen.hardware import (
     nvml,
     pss_bytes,
     rss_bytes,
+    sharing_cores,
     thread_budget,
 )
 from blazen.hardware import (
@@ -393,6 +396,32 @@ def test_threads_never_exceed_the_share(caplog, wanted, engines, threads, warned
     assert bool(caplog.records) is warned
     if warned:
         assert f"using {threads} threads instead of {wanted}" in caplog.text
+
+
+def test_engines_that_load_while_others_run_take_their_share(monkeypatch):
+    monkeypatch.setenv("BLAZEN_THREADS", "6")
+    with sharing_cores(3):
+        assert thread_budget() == 2
+        assert thread_budget(engines=1) == 6  # whoever says it, knows better
+        with sharing_cores(2):
+            assert thread_budget() == 3
+        assert thread_budget(5) == 2
+    assert thread_budget() == 6
+
+
+def test_a_share_of_the_cores_belongs_to_its_own_context(monkeypatch):
+    monkeypatch.setenv("BLAZEN_THREADS", "6")
+    with sharing_cores(3):
+        inside = contextvars.copy_context()
+    assert inside.run(thread_budget) == 2
+    with ThreadPoolExecutor(1) as pool, sharing_cores(2):
+        assert pool.submit(thread_budget).result() == 6
+
+
+@pytest.mark.parametrize("engines", [0, -1, 1.5, "2"])
+def test_what_is_no_number_of_engines_is_refused(engines):
+    with pytest.raises(ValidationError, match="engines"), sharing_cores(engines):
+        pass
 
 
 @pytest.mark.usefixtures("four_of_eight")

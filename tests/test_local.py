@@ -11,8 +11,11 @@ import weakref
 
 import pytest
 
+from blazen import hardware
 from blazen.errors import BlazenError, InferenceError, LoadError, ValidationError
-from blazen.local import LocalBackend
+from blazen.local import FixedThreads, LocalBackend
+from blazen.protocols.local import SharesThreads, Sized, Threaded
+from blazen.types.footprint import Footprint
 from blazen.types.progress import Progress
 from blazen.types.stream import Stream
 
@@ -526,3 +529,77 @@ async def test_a_generated_stream_can_be_closed_while_it_is_read():
     await asyncio.wait_for(stream.aclose(), WAIT)
     assert await reading == [1]
     assert cleaned == [True]
+
+
+class SizedToy(Toy):
+    """A backend that knows what it will take, and may be held while it looks."""
+
+    def __init__(self):
+        super().__init__()
+        self.looking = threading.Event()
+        self.left = threading.Event()
+
+    def _footprint(self, job):
+        self.looking.set()
+        while not self.may_load.wait(0.01):
+            if job.cancelled:
+                self.left.set()
+                raise LoadError("stopped")
+        if self.fail is not None:
+            raise self.fail
+        return Footprint(resident={"cpu": sharing()}, per_request={"cpu": 1})
+
+
+def sharing():
+    return hardware.thread_budget(cores=12)
+
+
+async def test_what_a_model_takes_is_said_without_loading_it(toy):
+    assert await toy.footprint() is None
+    sized = SizedToy()
+    with hardware.sharing_cores(4):
+        assert await sized.footprint() == Footprint({"cpu": 3}, per_request={"cpu": 1})
+    assert not sized.is_loaded
+    assert isinstance(sized, Sized)
+
+
+async def test_whoever_leaves_stops_the_look_at_the_files():
+    sized = SizedToy()
+    sized.may_load.clear()
+    task = asyncio.create_task(sized.footprint())
+    assert await asyncio.to_thread(sized.looking.wait, WAIT)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert sized.left.is_set()
+
+
+async def test_a_failure_to_say_it_is_an_error_of_ours():
+    sized = SizedToy()
+    sized.fail = KeyError("no header")
+    with pytest.raises(LoadError, match="could not be sized: KeyError") as caught:
+        await sized.footprint()
+    assert isinstance(caught.value.__cause__, KeyError)
+    sized.fail = ValidationError("no weights")
+    with pytest.raises(ValidationError):
+        await sized.footprint()
+
+
+def test_an_engine_with_fixed_threads_keeps_the_number_that_it_loaded_with(monkeypatch):
+    monkeypatch.setenv("BLAZEN_THREADS", "6")
+
+    class Fixed(FixedThreads):
+        options = Threads()
+
+    fixed = Fixed()
+    assert fixed.threads == 6
+    with hardware.sharing_cores(3):
+        assert fixed._take_threads() == 2
+    assert fixed.threads == 2
+    assert isinstance(fixed, Threaded)
+    assert not isinstance(fixed, SharesThreads)
+
+
+@dataclasses.dataclass(frozen=True)
+class Threads:
+    threads: int | None = None

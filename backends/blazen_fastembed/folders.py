@@ -62,18 +62,19 @@ def _onnx_file(folder: Path) -> str:
 
 def _declared_pooling(folder: Path) -> str | None:
     """Read what sentence-transformers writes beside its models."""
-    declared = _read_json(folder / "1_Pooling" / "config.json")
+    declared = read_json(folder / "1_Pooling" / "config.json")
     if declared.get("pooling_mode_cls_token"):
         return "cls"
     return "mean" if declared.get("pooling_mode_mean_tokens") else None
 
 
 def _declared_dimensions(folder: Path) -> int:
-    size = _read_json(folder / "config.json").get("hidden_size", 0)
+    size = read_json(folder / "config.json").get("hidden_size", 0)
     return size if isinstance(size, int) else 0
 
 
-def _read_json(path: Path) -> dict[str, object]:
+def read_json(path: Path) -> dict[str, object]:
+    """Read one of a folder's settings; where there is no such file, nothing is set."""
     if not path.is_file():
         return {}
     try:

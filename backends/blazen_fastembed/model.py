@@ -3,27 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from blazen.bridge import Job
 from blazen.errors import InferenceError, LoadError, UnsupportedError
-from blazen.hardware import Device, choose_device, thread_budget
-from blazen.local import LocalBackend
+from blazen.hardware import Device, choose_device
+from blazen.local import FixedThreads, LocalBackend
 from blazen.options import EmbedOptions
 from blazen.protocols.embedding import EmbeddingModel
 from blazen.types.embedding import EmbeddingResponse, EmbeddingUsage, Vectors, as_texts
+from blazen.types.footprint import Footprint
 from blazen.types.progress import OnProgress, Progress
 from blazen.weights.locate import locate
 from blazen_fastembed.folders import check_folder, describe_folder
 from blazen_fastembed.names import known_model
+from blazen_fastembed.size import Shape, folder_footprint
 
 if TYPE_CHECKING:
     from fastembed import TextEmbedding
 
 
-class FastEmbedModel(LocalBackend["TextEmbedding"], EmbeddingModel):
+@dataclass
+class Engine:
+    """A loaded model, and what its sums take."""
+
+    embedding: TextEmbedding
+    shape: Shape
+
+
+class FastEmbedModel(FixedThreads, LocalBackend[Engine], EmbeddingModel):
     """Dense text embeddings: a model that fastembed knows, or any folder with an ONNX file."""
 
     Options = EmbedOptions
@@ -35,7 +46,7 @@ class FastEmbedModel(LocalBackend["TextEmbedding"], EmbeddingModel):
         checked = as_texts(texts)
         return await self._call(_embed, checked, self.options.max_batch_size, self._title())
 
-    def _open(self, job: Job, report: OnProgress) -> TextEmbedding:
+    def _open(self, job: Job, report: OnProgress) -> Engine:
         import fastembed
         import onnxruntime
 
@@ -47,7 +58,7 @@ class FastEmbedModel(LocalBackend["TextEmbedding"], EmbeddingModel):
         try:
             embedding = fastembed.TextEmbedding(
                 name,
-                threads=thread_budget(self.options.threads),
+                threads=self._take_threads(),
                 providers=_providers(self._device),
                 specific_model_path=str(folder),
             )
@@ -57,7 +68,16 @@ class FastEmbedModel(LocalBackend["TextEmbedding"], EmbeddingModel):
         if self.options.max_length is not None:
             embedding.model.tokenizer.enable_truncation(max_length=self.options.max_length)
         report(Progress("load", 1, 1, unit="models", detail=name))
-        return embedding
+        return Engine(embedding, Shape.of(folder))
+
+    def _footprint(self, job: Job) -> Footprint | None:
+        import onnxruntime
+
+        supported = _supported(onnxruntime.get_available_providers())
+        if choose_device(self.options.device, supported=supported) != Device.Cpu:
+            return None  # cuDNN takes what it likes; nothing was measured there
+        _, folder = self._fetch(job, lambda progress: None)
+        return folder_footprint(folder, self.options.max_batch_size, self.options.max_length)
 
     def _fetch(self, job: Job, report: OnProgress) -> tuple[str, Path]:
         """Give the name that fastembed knows the model by, and the folder that holds it."""
@@ -93,20 +113,23 @@ class FastEmbedModel(LocalBackend["TextEmbedding"], EmbeddingModel):
 
 
 def _embed(
-    embedding: TextEmbedding, job: Job, texts: list[str], batch_size: int, title: str
+    engine: Engine, job: Job, texts: list[str], batch_size: int, title: str
 ) -> EmbeddingResponse:
     import numpy
 
-    rows: list[Any] = []
+    embedding, rows = engine.embedding, list[Any]()
     tokens = truncated = 0
     for start in range(0, len(texts), batch_size):
         if job.cancelled:
             raise InferenceError("the embedding was stopped")
         batch = texts[start : start + batch_size]
+        longest = 0
         for encoding in embedding.model.tokenize(batch):
+            longest = max(longest, len(encoding.ids))
             tokens += sum(encoding.attention_mask)
             truncated += bool(encoding.overflowing)
-        rows.extend(embedding.embed(batch, batch_size=batch_size))
+        at_once = min(batch_size, engine.shape.texts_of_a_pass(longest))
+        rows.extend(embedding.embed(batch, batch_size=at_once))
     return EmbeddingResponse(
         Vectors.of(numpy.asarray(rows, dtype="float32")),
         model=title,

@@ -12,6 +12,7 @@ from blazen_llamacpp.cache import Slot
 from blazen_llamacpp.library import load_library
 from blazen_llamacpp.schedule import common_prefix
 from blazen_llamacpp.speculation import draft_length
+from blazen_llamacpp.threads import Threads
 from blazen_llamacpp.vocabulary import Vocabulary
 
 _COMPARED = 1000
@@ -20,9 +21,12 @@ _COMPARED = 1000
 class ModelDrafter:
     """Guesses by a model of its own, which reads along. Who opened its context closes it."""
 
-    def __init__(self, context: Any, *, slots: int, batch: int, length: int) -> None:
+    def __init__(
+        self, context: Any, *, slots: int, batch: int, length: int, threads: Threads
+    ) -> None:
         self._library = library = load_library()
         self._context = context
+        self._threads = threads
         self._memory = library.llama_get_memory(context)
         self._batch, self._size, self._length = Batch(batch, slots), batch, length
         self._known: list[list[int]] = [[] for _ in range(slots)]
@@ -80,6 +84,7 @@ class ModelDrafter:
         return first + len(tokens) - 1
 
     def _decode(self) -> bool:
+        self._threads.apply(self._context)
         if self._batch.decode(self._context) == 0:
             return True
         # No room, most likely: it begins anew, and until then the large model does without it.

@@ -9,18 +9,24 @@ from blazen.local import LocalBackend
 from blazen.options import GgufEmbedOptions
 from blazen.protocols.embedding import EmbeddingModel
 from blazen.types.embedding import EmbeddingResponse, EmbeddingUsage, Vectors, as_texts
+from blazen.types.footprint import Footprint
 from blazen.types.progress import OnProgress
 from blazen.weights.gguf.pooling import choose_pooling
-from blazen_llamacpp.encoder import Encoder, open_encoder
+from blazen_llamacpp.encoder import Encoder, encoder_footprint, open_encoder
 from blazen_llamacpp.library import load_library
+from blazen_llamacpp.threads import SharedThreads, Threads
 
 
-class LlamaCppEmbedding(LocalBackend[Encoder], EmbeddingModel):
+class LlamaCppEmbedding(SharedThreads, LocalBackend[Encoder], EmbeddingModel):
     """Vectors of a GGUF model: an embedding model, or a chat model that is told how to pool."""
 
     Options = GgufEmbedOptions
     engine = "llama_cpp"
     options: GgufEmbedOptions
+
+    def __init__(self, options: GgufEmbedOptions) -> None:
+        super().__init__(options)
+        self._threads = Threads(options.threads)
 
     async def embed(self, texts: str | Sequence[str]) -> EmbeddingResponse:
         """Give a vector for each text, in order; one that is too long is refused, never cut."""
@@ -29,6 +35,7 @@ class LlamaCppEmbedding(LocalBackend[Encoder], EmbeddingModel):
     def _open(self, job: Job, report: OnProgress) -> Encoder:
         encoder = open_encoder(
             self.options,
+            self._threads,
             job,
             report,
             prepare=lambda gguf: choose_pooling(gguf, self.options.pooling),
@@ -36,6 +43,11 @@ class LlamaCppEmbedding(LocalBackend[Encoder], EmbeddingModel):
         )
         self._device = encoder.device
         return encoder
+
+    def _footprint(self, job: Job) -> Footprint:
+        return encoder_footprint(
+            self.options, job, prepare=lambda gguf: choose_pooling(gguf, self.options.pooling)
+        )
 
     @staticmethod
     def _close(engine: Encoder) -> None:

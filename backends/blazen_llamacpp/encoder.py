@@ -9,16 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 from blazen.bridge import Job
 from blazen.errors import InferenceError, LoadError
-from blazen.hardware import Device, thread_budget
+from blazen.hardware import Device
 from blazen.options import GgufEmbedOptions, GgufRerankOptions
+from blazen.types.footprint import Footprint
 from blazen.types.progress import OnProgress
 from blazen.weights.gguf import GgufFile
 from blazen.weights.gguf.placement import place_gguf
 from blazen.weights.gguf.pooling import POOLINGS, too_long
 from blazen.weights.gguf_encoders import find_encoder
+from blazen.weights.gguf_footprint import gguf_footprint
 from blazen_llamacpp.library import captured_errors, load_library, words
 from blazen_llamacpp.loading import explained_build, open_context, open_model, supported_devices
+from blazen_llamacpp.size import OVERHEAD
 from blazen_llamacpp.stopping import Stopper
+from blazen_llamacpp.threads import Threads
 from blazen_llamacpp.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -45,7 +49,7 @@ class Encoder:
         pooling: str,
         limit: int,
         width: int,
-        threads: int,
+        threads: Threads,
     ) -> None:
         self.gguf = gguf
         self.device = device
@@ -124,6 +128,7 @@ class Encoder:
         if self._memory:
             library.llama_memory_clear(self._memory, False)
         batch = _Batch(texts)
+        self._threads.apply(self._context)
         with captured_errors() as errors:
             result = self._pass(self._context, batch.struct)
         if result == _ABORTED or job.cancelled:
@@ -167,8 +172,8 @@ class Encoder:
             n_batch=room,
             n_ubatch=room,
             n_seq_max=SEQUENCES,
-            n_threads=self._threads,
-            n_threads_batch=self._threads,
+            n_threads=self._threads.now,
+            n_threads_batch=self._threads.now,
             embeddings=True,
             pooling_type=self._pooling,
             kv_unified=True,
@@ -210,6 +215,7 @@ class _Batch:
 
 def open_encoder(
     options: GgufEmbedOptions | GgufRerankOptions,
+    threads: Threads,
     job: Job,
     report: OnProgress,
     *,
@@ -218,6 +224,7 @@ def open_encoder(
 ) -> Encoder:
     """Fetch and load a model; ``prepare`` checks its header and says how it pools."""
     gguf, pooling, limit = find_encoder(options, job, report, prepare=prepare)
+    threads.settle()
     with explained_build():
         placement = place_gguf(
             gguf,
@@ -242,11 +249,32 @@ def open_encoder(
             pooling=pooling,
             limit=limit,
             width=width(model),
-            threads=thread_budget(options.threads),
+            threads=threads,
         )
     except BaseException:
         load_library().llama_model_free(model)
         raise
+
+
+def encoder_footprint(
+    options: GgufEmbedOptions | GgufRerankOptions, job: Job, *, prepare: Callable[[GgufFile], str]
+) -> Footprint:
+    """Say what a model takes for texts that are read in one pass together.
+
+    A longer one has a pass of its own, and more memory while that lasts.
+    """
+    gguf, _, _ = find_encoder(options, job, lambda progress: None, prepare=prepare)
+    with explained_build():
+        return gguf_footprint(
+            gguf,
+            device=options.device,
+            gpu_layers=options.gpu_layers,
+            supported=supported_devices(),
+            overhead=OVERHEAD,
+            reads=BATCH,
+            context_length=BATCH,
+            batch=BATCH,
+        )
 
 
 def check_going_on(job: Job) -> None:

@@ -24,6 +24,7 @@ from blazen_llamacpp.sampling import Candidates
 from blazen_llamacpp.schedule import share_reading, shift_of
 from blazen_llamacpp.speculation import Drafter, NoDrafts
 from blazen_llamacpp.stopping import length_of_text
+from blazen_llamacpp.threads import Threads
 from blazen_llamacpp.vocabulary import Vocabulary
 
 _NO_ROOM, _ABORTED = 1, 2
@@ -43,6 +44,7 @@ class Engine:
         name: str,
         batch: int,
         context_length: int,
+        threads: Threads,
         context_shift: bool = False,
         drafter: Drafter | None = None,
     ) -> None:
@@ -56,6 +58,7 @@ class Engine:
         self._candidates = Candidates(vocabulary.size)
         self._drafter = drafter or NoDrafts()
         self._shifts = context_shift
+        self._threads = threads
         self._speed = 0.0
         self._line = Line(cache, self._drafter.forget)
         self._inbox: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
@@ -193,6 +196,7 @@ class Engine:
         self._abort.value = b""
         if all(job.cancelled for job in self._in_step):
             return False
+        self._threads.apply(self._context)
         with captured_errors() as errors:
             result = self._batch.decode(self._context)
         self._in_step = ()

@@ -14,6 +14,7 @@ from blazen.options import LlamaCppOptions, LoraAdapter
 from blazen.protocols.model import Model
 from blazen.types.chat import Messages
 from blazen.types.completion import CompletionOptions, InferenceChunk, InferenceChunkStream
+from blazen.types.footprint import Footprint
 from blazen.types.progress import OnProgress
 from blazen_llamacpp.line import Change
 from blazen_llamacpp.loading import apply_adapters, close_adapters
@@ -21,9 +22,11 @@ from blazen_llamacpp.opening import Loaded, open_adapters, open_loaded
 from blazen_llamacpp.prompts import check_length, check_request, plan_request
 from blazen_llamacpp.request import Request
 from blazen_llamacpp.sampling import Sampler
+from blazen_llamacpp.size import loaded_footprint
+from blazen_llamacpp.threads import SharedThreads, Threads
 
 
-class LlamaCppModel(LocalBackend[Loaded], Model):
+class LlamaCppModel(SharedThreads, LocalBackend[Loaded], Model):
     """A GGUF model answered by llama.cpp; requests that come at once are answered at once.
 
     What a request leaves unset is llama.cpp's own default: temperature 0.8, top_k 40, top_p 0.95,
@@ -36,6 +39,7 @@ class LlamaCppModel(LocalBackend[Loaded], Model):
 
     def __init__(self, options: LlamaCppOptions) -> None:
         super().__init__(options)
+        self._threads = Threads(options.threads)
         if options.projector is not None:
             raise UnsupportedError(
                 "the 'llamacpp' backend sees no images: leave projector out, or use 'xllamacpp'"
@@ -60,9 +64,14 @@ class LlamaCppModel(LocalBackend[Loaded], Model):
         return self.options.parallel
 
     def _open(self, job: Job, report: OnProgress) -> Loaded:
-        loaded = open_loaded(self.options, self._title(), report, lambda: job.cancelled)
+        loaded = open_loaded(
+            self.options, self._title(), self._threads, report, lambda: job.cancelled
+        )
         self._device = loaded.device
         return loaded
+
+    def _footprint(self, job: Job) -> Footprint:
+        return loaded_footprint(self.options, lambda: job.cancelled)
 
     @staticmethod
     def _close(engine: Loaded) -> None:

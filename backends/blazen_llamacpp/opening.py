@@ -11,7 +11,7 @@ from typing import Any
 
 from blazen.chat.template import ChatTemplate
 from blazen.errors import UnsupportedError, ValidationError
-from blazen.hardware import Device, thread_budget
+from blazen.hardware import Device
 from blazen.options import LlamaCppOptions, LoraAdapter
 from blazen.types.progress import OnProgress
 from blazen.weights.gguf import GgufFile, read_gguf
@@ -33,6 +33,7 @@ from blazen_llamacpp.loading import (
     supported_devices,
 )
 from blazen_llamacpp.speculation import Drafter, LookupDrafter, NoDrafts
+from blazen_llamacpp.threads import Threads
 from blazen_llamacpp.vocabulary import Vocabulary
 
 _LEAST_READING = 16
@@ -53,7 +54,9 @@ class Loaded:
 
 
 @dataclass(frozen=True)
-class _Sizes:
+class Sizes:
+    """How large things are, in tokens and requests."""
+
     context: int
     """What one request may have."""
     cells: int
@@ -64,26 +67,21 @@ class _Sizes:
 
 
 def open_loaded(
-    options: LlamaCppOptions, title: str, report: OnProgress, cancelled: Callable[[], bool]
+    options: LlamaCppOptions,
+    title: str,
+    threads: Threads,
+    report: OnProgress,
+    cancelled: Callable[[], bool],
 ) -> Loaded:
     """Load all that the options ask for; what fails leaves nothing behind."""
-    path = locate_gguf(
-        options.model_id,
-        file=options.file,
-        quantization=options.quantization,
-        memory_budget=options.memory_budget,
-        context_length=options.context_length,
-        kv_types=options.kv_types,
-        cache_dir=options.cache_dir,
-        on_progress=report,
-        cancelled=cancelled,
-    )
+    path = find_model(options, report, cancelled)
+    threads.settle()
     gguf = read_gguf(path)
-    sizes = _sizes(options, gguf)
+    sizes = sizes_of(options, gguf)
     placement = _place(options, gguf, sizes)
     with contextlib.ExitStack() as undo:
         model = _model(path, placement, options, undo, report=report, cancelled=cancelled)
-        context = _context(model, path, placement.device, sizes, options, undo)
+        context = _context(model, path, placement.device, sizes, options, threads, undo)
         _check_kind(model, context, path)
         adapters = open_adapters(model, options.lora, options.cache_dir)
         if adapters:
@@ -102,8 +100,9 @@ def open_loaded(
             name=title,
             batch=sizes.batch,
             context_length=sizes.context,
+            threads=threads,
             context_shift=options.context_shift,
-            drafter=_drafter(options, vocabulary, placement.device, sizes, undo),
+            drafter=_drafter(options, vocabulary, placement.device, sizes, threads, undo),
         )
         undo.callback(engine.close)
         template = _template(options, gguf, vocabulary)
@@ -119,6 +118,21 @@ def open_loaded(
         )
 
 
+def find_model(options: LlamaCppOptions, report: OnProgress, cancelled: Callable[[], bool]) -> Path:
+    """Give the file, fetched if it is not here yet."""
+    return locate_gguf(
+        options.model_id,
+        file=options.file,
+        quantization=options.quantization,
+        memory_budget=options.memory_budget,
+        context_length=options.context_length,
+        kv_types=options.kv_types,
+        cache_dir=options.cache_dir,
+        on_progress=report,
+        cancelled=cancelled,
+    )
+
+
 def open_adapters(
     model: Any,
     wanted: Sequence[LoraAdapter | str | PathLike[str]],
@@ -129,14 +143,20 @@ def open_adapters(
     with contextlib.ExitStack() as undo:
         undo.callback(close_adapters, found)
         for given in wanted:
-            adapter = given if isinstance(given, LoraAdapter) else LoraAdapter(given)
+            adapter = as_adapter(given)
             path = locate(adapter.path, cache_dir=cache_dir)
             found.append((open_adapter(model, path), adapter.scale))
         undo.pop_all()
     return found
 
 
-def _sizes(options: LlamaCppOptions, gguf: GgufFile) -> _Sizes:
+def as_adapter(given: LoraAdapter | str | PathLike[str]) -> LoraAdapter:
+    """Take a bare path as an adapter of full weight."""
+    return given if isinstance(given, LoraAdapter) else LoraAdapter(given)
+
+
+def sizes_of(options: LlamaCppOptions, gguf: GgufFile) -> Sizes:
+    """Say how large context, batch and the rest are."""
     wanted, longest = options.context_length, gguf.context_length
     if wanted is not None and longest is not None and wanted > longest:
         raise ValidationError(
@@ -147,7 +167,7 @@ def _sizes(options: LlamaCppOptions, gguf: GgufFile) -> _Sizes:
     context = wanted or min(longest or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
     # Next to those who write there must always be a place for those who read.
     batch = max(options.batch_size, outputs + _LEAST_READING)
-    return _Sizes(
+    return Sizes(
         context=context,
         cells=max(context, batch),
         batch=batch,
@@ -156,23 +176,30 @@ def _sizes(options: LlamaCppOptions, gguf: GgufFile) -> _Sizes:
     )
 
 
-def _place(options: LlamaCppOptions, gguf: GgufFile, sizes: _Sizes) -> Placement:
+def _place(options: LlamaCppOptions, gguf: GgufFile, sizes: Sizes) -> Placement:
     with explained_build():
         return place_gguf(
             gguf,
             device=options.device,
             gpu_layers=options.gpu_layers,
             supported=supported_devices(),
-            context_length=sizes.cells,
             kv_types=options.kv_types,
             parallel=sizes.slots,
-            batch=sizes.batch,
-            outputs=sizes.outputs,
-            flash_attention=options.flash_attention is not False,
-            swa_full=True,
-            unified=True,
             memory_map=options.memory_map,
+            **shape_of(options, sizes),
         )
+
+
+def shape_of(options: LlamaCppOptions, sizes: Sizes) -> dict[str, Any]:
+    """Give what decides on the memory, in the words that estimate and placement share."""
+    return {
+        "context_length": sizes.cells,
+        "batch": sizes.batch,
+        "outputs": sizes.outputs,
+        "flash_attention": options.flash_attention is not False,
+        "swa_full": True,
+        "unified": True,
+    }
 
 
 def _model(
@@ -197,11 +224,11 @@ def _context(
     model: Any,
     path: Path,
     device: Device,
-    sizes: _Sizes,
+    sizes: Sizes,
     options: LlamaCppOptions,
+    threads: Threads,
     undo: contextlib.ExitStack,
 ) -> Any:
-    threads = thread_budget(options.threads)
     context = open_context(
         model,
         path,
@@ -210,8 +237,8 @@ def _context(
         n_ubatch=sizes.batch,
         n_seq_max=sizes.slots,
         n_outputs_max=sizes.outputs,
-        n_threads=threads,
-        n_threads_batch=threads,
+        n_threads=threads.now,
+        n_threads_batch=threads.now,
         kv_unified=True,  # one pool of cells: a request may use all of it, and share beginnings
         swa_full=True,  # else what is older than the window could not be used again
         offload_kqv=device != Device.Cpu,
@@ -238,7 +265,8 @@ def _drafter(
     options: LlamaCppOptions,
     vocabulary: Vocabulary,
     device: Device,
-    sizes: _Sizes,
+    sizes: Sizes,
+    threads: Threads,
     undo: contextlib.ExitStack,
 ) -> Drafter:
     if options.prompt_lookup:
@@ -253,9 +281,15 @@ def _drafter(
         check_vocabularies(vocabulary, Vocabulary(model), path)
         if not _can_cut(model):
             raise UnsupportedError(f"{path.name} can't take back its guesses: draft by another")
-        context = _context(model, path, device, sizes, options, mine)
+        context = _context(model, path, device, sizes, options, threads, mine)
         undo.callback(mine.pop_all().close)
-    return ModelDrafter(context, slots=sizes.slots, batch=sizes.batch, length=options.draft_length)
+    return ModelDrafter(
+        context,
+        slots=sizes.slots,
+        batch=sizes.batch,
+        length=options.draft_length,
+        threads=threads,
+    )
 
 
 def _template(

@@ -11,20 +11,26 @@ from blazen.errors import ValidationError
 from blazen.local import LocalBackend
 from blazen.options import GgufRerankOptions
 from blazen.protocols.rerank import Reranker
+from blazen.types.footprint import Footprint
 from blazen.types.progress import OnProgress
 from blazen.types.rerank import RerankResponse, RerankUsage, as_documents
 from blazen.weights.gguf import GgufFile
 from blazen.weights.gguf.pooling import check_reranker, relevance
-from blazen_llamacpp.encoder import Encoder, open_encoder
+from blazen_llamacpp.encoder import Encoder, encoder_footprint, open_encoder
 from blazen_llamacpp.library import load_library
+from blazen_llamacpp.threads import SharedThreads, Threads
 
 
-class LlamaCppReranker(LocalBackend[Encoder], Reranker):
+class LlamaCppReranker(SharedThreads, LocalBackend[Encoder], Reranker):
     """Scores of a GGUF reranker, which reads the query and a document together."""
 
     Options = GgufRerankOptions
     engine = "llama_cpp"
     options: GgufRerankOptions
+
+    def __init__(self, options: GgufRerankOptions) -> None:
+        super().__init__(options)
+        self._threads = Threads(options.threads)
 
     async def rerank(
         self, query: str, documents: Sequence[str], *, top: int | None = None
@@ -36,6 +42,7 @@ class LlamaCppReranker(LocalBackend[Encoder], Reranker):
     def _open(self, job: Job, report: OnProgress) -> Encoder:
         encoder = open_encoder(
             self.options,
+            self._threads,
             job,
             report,
             prepare=_check,
@@ -43,6 +50,9 @@ class LlamaCppReranker(LocalBackend[Encoder], Reranker):
         )
         self._device = encoder.device
         return encoder
+
+    def _footprint(self, job: Job) -> Footprint:
+        return encoder_footprint(self.options, job, prepare=_check)
 
     @staticmethod
     def _close(engine: Encoder) -> None:

@@ -13,18 +13,20 @@ from typing import Any
 
 from blazen.bridge import Job
 from blazen.errors import LoadError, ValidationError
-from blazen.hardware import Device, choose_device, thread_budget
-from blazen.local import LocalBackend
+from blazen.hardware import Device, choose_device
+from blazen.local import FixedThreads, LocalBackend
 from blazen.options import MistralRsOptions
 from blazen.protocols.model import Model
 from blazen.types.chat import Messages
 from blazen.types.completion import CompletionOptions, InferenceChunkStream
+from blazen.types.footprint import Footprint
 from blazen.types.progress import OnProgress, Progress
 from blazen.weights.gguf_files import DEFAULT_CONTEXT
 from blazen_mistralrs.answering import generate
 from blazen_mistralrs.engine import Engine
 from blazen_mistralrs.process import settled, words_of
 from blazen_mistralrs.request import check_request
+from blazen_mistralrs.size import source_footprint
 from blazen_mistralrs.sources import Source, find_source
 
 _AS_IT_STANDS = "{{ messages[0]['content'] }}"
@@ -35,7 +37,7 @@ _NO_KEY = "none"
 """Everything is here when the engine is asked: it needs no one's key to a hub."""
 
 
-class MistralRsModel(LocalBackend[Engine], Model):
+class MistralRsModel(FixedThreads, LocalBackend[Engine], Model):
     """A GGUF file, or safetensors, answered by mistral.rs; several requests decode together."""
 
     Options = MistralRsOptions
@@ -60,20 +62,34 @@ class MistralRsModel(LocalBackend[Engine], Model):
         self._device = choose_device(self.options.device, supported=_runs_on())
         on_cpu = self._device == Device.Cpu
         source = find_source(self.options, report, lambda: job.cancelled, on_cpu=on_cpu)
+        context = self._context(source)
+        report(Progress("load", 0, 1, unit="models", detail=source.path.name))
+        runner = self._runner(source, context, on_cpu=on_cpu)
+        report(Progress("load", 1, 1, unit="models", detail=source.path.name))
+        return Engine(runner, source, context)
+
+    def _footprint(self, job: Job) -> Footprint:
+        device = choose_device(self.options.device, supported=_runs_on())
+        source = find_source(
+            self.options,
+            lambda progress: None,
+            lambda: job.cancelled,
+            on_cpu=device == Device.Cpu,
+        )
+        return source_footprint(source, self._context(source), self.options.parallel, device)
+
+    def _context(self, source: Source) -> int:
+        """Say how many tokens one request may have."""
         wanted, longest = self.options.context_length, source.longest
         if wanted and longest and wanted > longest:
             raise ValidationError(
                 f"context_length is {wanted}, and {source.path.name} knows at most {longest}: ask "
                 "for that or less"
             )
-        context = wanted or min(longest or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
-        report(Progress("load", 0, 1, unit="models", detail=source.path.name))
-        runner = self._runner(source, context, on_cpu=on_cpu)
-        report(Progress("load", 1, 1, unit="models", detail=source.path.name))
-        return Engine(runner, source, context)
+        return wanted or min(longest or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
 
     def _runner(self, source: Source, context: int, *, on_cpu: bool) -> Any:
-        threads = thread_budget(self.options.threads)
+        threads = self._take_threads()
         template = self.options.chat_template if source.sees else _AS_IT_STANDS
         with settled(threads), _as_file(template) as jinja:
             import mistralrs  # here, since it reads the environment when it is imported

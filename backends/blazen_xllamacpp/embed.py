@@ -9,17 +9,18 @@ from typing import Any
 
 from blazen.bridge import Job
 from blazen.errors import InferenceError
-from blazen.local import LocalBackend
+from blazen.local import FixedThreads, LocalBackend
 from blazen.options import GgufEmbedOptions
 from blazen.protocols.embedding import EmbeddingModel
 from blazen.types.embedding import EmbeddingResponse, EmbeddingUsage, Vectors, as_texts
+from blazen.types.footprint import Footprint
 from blazen.types.progress import OnProgress
 from blazen.weights.gguf import GgufFile
 from blazen.weights.gguf.pooling import choose_pooling
-from blazen_xllamacpp.encoder import Encoder, Group, check_answer, open_encoder
+from blazen_xllamacpp.encoder import Encoder, Group, check_answer, encoder_footprint, open_encoder
 
 
-class XllamaCppEmbedding(LocalBackend[Encoder], EmbeddingModel):
+class XllamaCppEmbedding(FixedThreads, LocalBackend[Encoder], EmbeddingModel):
     """Vectors of a GGUF model: an embedding model, or a chat model that is told how to pool."""
 
     Options = GgufEmbedOptions
@@ -35,10 +36,16 @@ class XllamaCppEmbedding(LocalBackend[Encoder], EmbeddingModel):
             self.options,
             job,
             report,
+            take_threads=self._take_threads,
             prepare=lambda gguf: choose_pooling(gguf, self.options.pooling),
         )
         self._device = encoder.device
         return encoder
+
+    def _footprint(self, job: Job) -> Footprint:
+        return encoder_footprint(
+            self.options, job, prepare=lambda gguf: choose_pooling(gguf, self.options.pooling)
+        )
 
     @staticmethod
     def _close(engine: Encoder) -> None:

@@ -9,14 +9,16 @@ from typing import Any, Generic, TypeVar
 
 from blazen.bridge import Job
 from blazen.errors import BlazenError, InferenceError, ValidationError
-from blazen.hardware import Device, thread_budget
+from blazen.hardware import Device
 from blazen.options import GgufEmbedOptions, GgufRerankOptions
+from blazen.types.footprint import Footprint
 from blazen.types.progress import OnProgress
 from blazen.weights.gguf import GgufFile
 from blazen.weights.gguf.placement import Placement, place_gguf
 from blazen.weights.gguf.pooling import too_long
 from blazen.weights.gguf_encoders import find_encoder
-from blazen_xllamacpp.server import Engine, close_server, engine_devices, open_server
+from blazen.weights.gguf_footprint import gguf_footprint
+from blazen_xllamacpp.server import OVERHEAD, Engine, close_server, engine_devices, open_server
 
 R = TypeVar("R")
 
@@ -28,6 +30,8 @@ TEXTS = 16
 
 CHARACTERS = 2000
 """Letters of one call, but for a single text. Between two calls a request can be cancelled."""
+
+_LETTERS = 3  # of a token, in most writing; a text of other letters has more tokens
 
 _TOO_LARGE = re.compile(r"input \((\d+) tokens\) is too large")
 
@@ -164,6 +168,7 @@ def open_encoder(
     job: Job,
     report: OnProgress,
     *,
+    take_threads: Callable[[], int],
     prepare: Callable[[GgufFile], str],
 ) -> Encoder:
     """Fetch and load a model; ``prepare`` checks its header and says how it pools."""
@@ -177,7 +182,7 @@ def open_encoder(
         context_length=room,
         batch=room,
     )
-    threads = thread_budget(options.threads)
+    threads = take_threads()
     settings = {
         "embedding": True,
         "pooling_type": f"LLAMA_POOLING_TYPE_{pooling.upper()}",
@@ -189,6 +194,27 @@ def open_encoder(
     encoder = Encoder(gguf, placement, settings)
     encoder.open(limit, report, lambda: job.cancelled)
     return encoder
+
+
+def encoder_footprint(
+    options: GgufEmbedOptions | GgufRerankOptions, job: Job, *, prepare: Callable[[GgufFile], str]
+) -> Footprint:
+    """Say what a model takes for the texts of one call.
+
+    A text longer than it was loaded for has it loaded anew, with more memory from then on.
+    """
+    gguf, _, limit = find_encoder(options, job, lambda progress: None, prepare=prepare)
+    room = min(limit, ROOM)
+    return gguf_footprint(
+        gguf,
+        device=options.device,
+        gpu_layers=options.gpu_layers,
+        supported=engine_devices(),
+        overhead=OVERHEAD,
+        reads=min(room, CHARACTERS // _LETTERS),
+        context_length=room,
+        batch=room,
+    )
 
 
 def check_answer(answer: Any) -> dict[str, Any]:

@@ -11,21 +11,29 @@ from typing import Any
 
 from blazen.bridge import Job, StreamJob
 from blazen.errors import ValidationError
-from blazen.hardware import thread_budget
-from blazen.local import LocalBackend
+from blazen.hardware import Device
+from blazen.local import FixedThreads, LocalBackend
 from blazen.options import LoraAdapter, XllamaCppOptions
 from blazen.protocols.model import Model
 from blazen.types.chat import ChatMessage, Messages, Prompt, as_messages
 from blazen.types.completion import CompletionOptions, InferenceChunk, InferenceChunkStream
+from blazen.types.footprint import Footprint, total
 from blazen.types.progress import OnProgress
 from blazen.weights.gguf import GgufFile, read_gguf
 from blazen.weights.gguf.placement import place_gguf
 from blazen.weights.gguf_files import DEFAULT_CONTEXT, locate_gguf
+from blazen.weights.gguf_footprint import gguf_footprint
 from blazen.weights.locate import locate
 from blazen_xllamacpp import server
 from blazen_xllamacpp.answering import Answer
 from blazen_xllamacpp.planning import Facts, plan_work
-from blazen_xllamacpp.settings import check_draft, check_options, media_of, write_settings
+from blazen_xllamacpp.settings import (
+    CHECKPOINTS,
+    check_draft,
+    check_options,
+    media_of,
+    write_settings,
+)
 from blazen_xllamacpp.slots import Slots
 from blazen_xllamacpp.wire import check_request
 
@@ -50,7 +58,7 @@ class _Files:
     adapters: list[tuple[Path, float]] = field(default_factory=list)
 
 
-class XllamaCppModel(LocalBackend[ChatEngine], Model):
+class XllamaCppModel(FixedThreads, LocalBackend[ChatEngine], Model):
     """A GGUF model answered by llama.cpp; several requests are batched when ``parallel`` allows."""
 
     Options = XllamaCppOptions
@@ -105,13 +113,7 @@ class XllamaCppModel(LocalBackend[ChatEngine], Model):
         options = self.options
         files = self._find(job, report)
         gguf = files.gguf
-        longest = gguf.context_length
-        if options.context_length and longest and options.context_length > longest:
-            raise ValidationError(
-                f"context_length is {options.context_length}, and {files.model.name} knows at most "
-                f"{longest}: ask for that or less"
-            )
-        context = options.context_length or min(longest or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
+        context = self._context(gguf)
         if files.draft is not None:
             check_draft(gguf, read_gguf(files.draft))
         facts = Facts.of(
@@ -124,19 +126,17 @@ class XllamaCppModel(LocalBackend[ChatEngine], Model):
             device=options.device,
             gpu_layers=options.gpu_layers,
             supported=server.engine_devices(),
-            context_length=context * options.parallel,
             kv_types=options.kv_types,
             parallel=options.parallel,
-            batch=options.batch_size,
-            flash_attention=options.flash_attention is not False,
             memory_map=options.memory_map,
+            **self._shape(context),
         )
         self._device = placement.device
         settings = write_settings(
             options,
             placement,
             context=context,
-            threads=thread_budget(options.threads),
+            threads=self._take_threads(),
             adapters=files.adapters,
             draft=files.draft,
             projector=files.projector,
@@ -149,6 +149,64 @@ class XllamaCppModel(LocalBackend[ChatEngine], Model):
             cancelled=lambda: job.cancelled,
         )
         return ChatEngine(opened, facts, Slots(options.parallel), options.batch_size)
+
+    def _context(self, gguf: GgufFile) -> int:
+        """Say how many tokens one request may have."""
+        wanted, longest = self.options.context_length, gguf.context_length
+        if wanted and longest and wanted > longest:
+            raise ValidationError(
+                f"context_length is {wanted}, and {gguf.path.name} knows at most {longest}: ask "
+                "for that or less"
+            )
+        return wanted or min(longest or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
+
+    def _shape(self, context: int) -> dict[str, Any]:
+        """Give what decides on the memory, in the words that estimate and placement share."""
+        return {
+            "context_length": context * self.options.parallel,
+            "batch": self.options.batch_size,
+            "flash_attention": self.options.flash_attention is not False,
+        }
+
+    def _footprint(self, job: Job) -> Footprint:
+        options = self.options
+        files = self._find(job, lambda progress: None)
+        extra = [path for path, _ in files.adapters]
+        if files.projector is not None:
+            extra.append(files.projector)
+
+        def size(gguf: GgufFile, **settings: Any) -> Footprint:
+            return gguf_footprint(
+                gguf,
+                supported=server.engine_devices(),
+                memory_map=options.memory_map,
+                sequences=options.parallel,
+                kv_type=options.kv_types,
+                **self._shape(self._context(files.gguf)),
+                **settings,
+            )
+
+        whole = size(
+            files.gguf,
+            device=options.device,
+            gpu_layers=options.gpu_layers,
+            overhead=server.OVERHEAD,
+            beside=sum(path.stat().st_size for path in extra),
+            checkpoints=CHECKPOINTS * options.parallel,
+        )
+        if files.draft is None:
+            return whole
+        on_gpu = len(whole.resident) > 1
+        draft = size(
+            read_gguf(files.draft),
+            device=options.device if on_gpu else Device.Cpu,
+            gpu_layers=-1 if on_gpu else 0,
+            overhead=0,
+        )
+        return Footprint(
+            resident=total(whole.resident, draft.resident),
+            load_peak=total(whole.loading, draft.loading),
+        )
 
     def _find(self, job: Job, report: OnProgress) -> _Files:
         """Find all files on this disk, fetched where they are not here yet."""

@@ -6,17 +6,25 @@ import math
 from collections.abc import Sequence
 
 from blazen.bridge import Job
-from blazen.local import LocalBackend
+from blazen.local import FixedThreads, LocalBackend
 from blazen.options import GgufRerankOptions
 from blazen.protocols.rerank import Reranker
+from blazen.types.footprint import Footprint
 from blazen.types.progress import OnProgress
 from blazen.types.rerank import RerankResponse, RerankUsage, as_documents
 from blazen.weights.gguf import GgufFile
 from blazen.weights.gguf.pooling import check_reranker, relevance
-from blazen_xllamacpp.encoder import Encoder, Group, check_answer, check_text, open_encoder
+from blazen_xllamacpp.encoder import (
+    Encoder,
+    Group,
+    check_answer,
+    check_text,
+    encoder_footprint,
+    open_encoder,
+)
 
 
-class XllamaCppReranker(LocalBackend[Encoder], Reranker):
+class XllamaCppReranker(FixedThreads, LocalBackend[Encoder], Reranker):
     """Scores of a GGUF reranker, which reads the query and a document together."""
 
     Options = GgufRerankOptions
@@ -31,9 +39,14 @@ class XllamaCppReranker(LocalBackend[Encoder], Reranker):
         return await self._call(_rerank, query, checked, top, self._title())
 
     def _open(self, job: Job, report: OnProgress) -> Encoder:
-        encoder = open_encoder(self.options, job, report, prepare=_check)
+        encoder = open_encoder(
+            self.options, job, report, prepare=_check, take_threads=self._take_threads
+        )
         self._device = encoder.device
         return encoder
+
+    def _footprint(self, job: Job) -> Footprint:
+        return encoder_footprint(self.options, job, prepare=_check)
 
     @staticmethod
     def _close(engine: Encoder) -> None:

@@ -15,6 +15,13 @@ LOOKUP = 3
 """How many tokens must have come before in the same order, for what followed to be proposed."""
 
 
+CHECKPOINTS = 8
+"""Copies of the windows or states of a conversation, to go back to; the engine would keep 32.
+
+Each stays in memory, which with a window of 512 tokens is 15 MB even for a small model.
+"""
+
+
 def write_settings(
     options: GgufOptions,
     placement: Placement,
@@ -45,6 +52,7 @@ def write_settings(
         "flash_attn_type": _FLASH[options.flash_attention],
         "load_mode": "LLAMA_LOAD_MODE_MMAP" if options.memory_map else "LLAMA_LOAD_MODE_NONE",
         "ctx_shift": options.context_shift,
+        "n_ctx_checkpoints": CHECKPOINTS,
     }
     if options.chat_template is not None:
         settings["chat_template"] = options.chat_template

@@ -5,7 +5,7 @@ driver, the answer is a machine with a CPU.
 """
 
 from blazen.hardware.choice import choose_device
-from blazen.hardware.cores import Cores, count_cores, thread_budget
+from blazen.hardware.cores import Cores, count_cores, sharing_cores, thread_budget
 from blazen.hardware.devices import Device
 from blazen.hardware.gpus import Gpu, find_gpus
 from blazen.hardware.machine import Hardware, detect
@@ -33,5 +33,6 @@ __all__ = [
     "pss_bytes",
     "release_memory",
     "rss_bytes",
+    "sharing_cores",
     "thread_budget",
 ]

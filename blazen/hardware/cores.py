@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import functools
 import logging
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from blazen.hardware.cgroups import ROOT, cpu_quota
 from blazen.types.record import Record
 
 _log = logging.getLogger("blazen.hardware")
+_sharing: contextvars.ContextVar[int] = contextvars.ContextVar("blazen_sharing", default=1)
 
 
 @dataclass(frozen=True)
@@ -36,17 +40,37 @@ def count_cores() -> Cores:
     return _count(ROOT, _allowed_cpus())
 
 
-def thread_budget(wanted: int | None = None, *, engines: int = 1, cores: int | None = None) -> int:
+@contextlib.contextmanager
+def sharing_cores(engines: int) -> Iterator[None]:
+    """Have `thread_budget` count with so many engines at once, where it is not told otherwise.
+
+    It holds for the code inside and for what that code starts: a model that loads within it takes
+    its share of the cores. The innermost number counts.
+    """
+    check_range("engines", engines, at_least=1, integer=True)
+    token = _sharing.set(engines)
+    try:
+        yield
+    finally:
+        _sharing.reset(token)
+
+
+def thread_budget(
+    wanted: int | None = None, *, engines: int | None = None, cores: int | None = None
+) -> int:
     """Give how many threads one engine may use when ``engines`` of them run at once.
 
     Engines that spin on a barrier collapse when together they have more threads than there are
     cores, so that a larger ``wanted`` is cut to the share, with a warning in the log. ``cores``
     is what there is to share out: by default ``BLAZEN_THREADS`` if it is set, else every core
-    that this process may use, hyper-threads left aside unless they are ``wanted``.
+    that this process may use, hyper-threads left aside unless they are ``wanted``. ``engines`` is
+    by default what `sharing_cores` says, else one.
     """
     check_range("threads", wanted, at_least=1, integer=True)
     check_range("engines", engines, at_least=1, integer=True)
     check_range("cores", cores, at_least=1, integer=True)
+    if engines is None:
+        engines = _sharing.get()
     if cores is None:
         cores = _configured()
     if cores is None:

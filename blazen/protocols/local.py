@@ -10,6 +10,8 @@ from blazen.types.progress import OnProgress
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from blazen.types.footprint import Footprint
+
 
 @runtime_checkable
 class Local(Protocol):
@@ -48,3 +50,36 @@ class Local(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None: ...
+
+
+@runtime_checkable
+class Sized(Protocol):
+    """A model that says what it will take before it loads."""
+
+    async def footprint(self) -> Footprint | None:
+        """Give what it will take of each pool; ``None`` where that is not known.
+
+        It may fetch the files first. What does not fit is said all the same: whoever asks decides.
+        """
+
+
+@runtime_checkable
+class Threaded(Protocol):
+    """A model that says how many cores its engine keeps busy while it works."""
+
+    @property
+    def threads(self) -> int:
+        """How many threads calculate at once."""
+        ...
+
+
+@runtime_checkable
+class SharesThreads(Threaded, Protocol):
+    """A model whose engine can change its threads while it is loaded."""
+
+    def share_threads(self, threads: int) -> None:
+        """Use at most so many from the next token or request on.
+
+        It waits for nothing, and any thread may call it; a larger number than the model was built
+        with gives it back all of its own.
+        """

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import math
 import shutil
+import sys
 
 import pytest
 
 import blazen
 from blazen import EmbeddingModel, EmbedOptions
 from blazen.errors import ModelNotFoundError, UnsupportedError, ValidationError
+from blazen.hardware import rss_bytes
 from blazen.testing import EmbeddingSuite
+from tests.programs import check_footprint
 
 pytestmark = pytest.mark.needs("fastembed", "starter:embed")
 
@@ -197,3 +200,19 @@ async def test_a_name_that_leads_nowhere(tmp_path):
 async def test_a_gpu_that_is_not_there_is_refused():
     with pytest.raises(UnsupportedError, match="cuda"):
         await build(device="cuda:7").load()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a process had at most")
+def test_it_says_what_it_takes():
+    check_footprint("EmbeddingModel", "fastembed:starter:embed")
+
+
+async def test_long_texts_are_read_a_few_at_a_time(loaded):
+    """In one pass, 32 texts of this length would take three gigabytes, and keep them."""
+    before = rss_bytes()
+    long = "the cat sat on the mat and " * 100
+    answer = await loaded.embed([long] * 16)
+    assert answer.usage.tokens == 16 * 512
+    assert rss_bytes() - before < 900 << 20
+    alone = (await loaded.embed(long)).embeddings[0]
+    assert all(cosine(row, alone) > 0.999 for row in answer.embeddings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sys
 import threading
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from blazen_llamacpp.sampling import Candidates, Sampler
 from blazen_llamacpp.speculation import LookupDrafter
 from blazen_llamacpp.vocabulary import Vocabulary
 from tests.gguf_lora import write_lora
-from tests.programs import run_python
+from tests.programs import check_footprint, run_python
 
 pytestmark = pytest.mark.needs("llamacpp", "starter:chat")
 
@@ -745,3 +746,57 @@ def test_the_interpreter_ends_in_silence(when):
     print("end")
     """
     assert run_python(code, "-W", "error") == "end"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a process had at most")
+@pytest.mark.needs("starter:text")
+@pytest.mark.parametrize("target", ["starter:chat", "starter:text"])
+def test_it_says_what_it_takes(target):
+    check_footprint("Model", f"llamacpp:{target}", more=4)
+
+
+async def test_what_has_no_room_is_sized_all_the_same(monkeypatch):
+    from blazen.hardware import Memory
+    from blazen.weights.gguf import placement
+
+    model = build(context_length=4096, kv_type="f32", parallel=2)
+    before = await model.footprint()
+    monkeypatch.setattr(placement, "memory", lambda: Memory(64 << 20, 32 << 20))
+    with pytest.raises(BudgetError):
+        await model.load()
+    assert await model.footprint() == before
+    assert before.resident["cpu"] > 180 << 20
+
+
+async def test_a_draft_model_is_counted_too():
+    alone, drafted = build(), build(draft_model="starter:chat")
+    one, two = [await model.footprint() for model in (alone, drafted)]
+    assert two.resident["cpu"] - one.resident["cpu"] > 92 << 20
+
+
+async def test_threads_change_between_two_tokens_of_an_answer(monkeypatch):
+    monkeypatch.setenv("BLAZEN_THREADS", "2")
+    model = build(threads=None)
+    model.share_threads(1)
+    assert model.threads == 1
+    library = load_library()
+    seen = []
+    before = library.llama_set_n_threads
+
+    def note(context, threads, for_batches):
+        seen.append((threads, for_batches))
+        before(context, threads, for_batches)
+
+    monkeypatch.setattr(library, "llama_set_n_threads", note)
+    async with model:
+        stream = model.complete_stream(Prompt("Once upon a time"), cold(200))
+        async for _ in stream:
+            if set(seen) == {(1, 1)}:
+                model.share_threads(8)
+            elif seen[-1] == (2, 2):
+                break
+        await stream.aclose()
+    assert set(seen) == {(1, 1), (2, 2)}
+    assert model.threads == 2
+    with pytest.raises(ValidationError, match="threads"):
+        model.share_threads(0)

@@ -9,6 +9,7 @@ import math
 import os
 import random
 import struct
+import sys
 
 import pytest
 
@@ -24,7 +25,7 @@ from blazen.errors import (
 from blazen.options import MistralRsOptions
 from blazen.testing import ModelSuite
 from blazen.weights.starter import starter_path
-from tests.programs import run_python
+from tests.programs import check_footprint, run_python
 from tests.weights.servers import Files, serving
 
 pytestmark = pytest.mark.needs("mistralrs", "starter:chat")
@@ -591,3 +592,19 @@ def test_gbnf_of_tokens_is_refused():
 
     with pytest.raises(UnsupportedError, match="<think>"):
         write_lark("root ::= <think> .*")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a process had at most")
+@pytest.mark.parametrize("more", [1, 4])
+def test_it_says_what_it_takes(more):
+    check_footprint("Model", "mistralrs:starter:chat", more, context_length=1024)
+
+
+async def test_a_folder_says_what_it_takes(tiny):
+    floats, bytes_ = [
+        await build(tiny, quantization=kind, context_length=None).footprint()
+        for kind in ("F32", "Q8_0")
+    ]
+    assert floats.resident["cpu"] > bytes_.resident["cpu"] > 100 << 20
+    assert floats.per_request == bytes_.per_request
+    assert floats.per_request["cpu"] > 0

@@ -48,7 +48,7 @@ from blazen_xllamacpp import diagnosis
 from blazen_xllamacpp.reading import ParsedReader
 from tests.gguf_floats import write_gguf
 from tests.gguf_lora import write_lora
-from tests.programs import run_python
+from tests.programs import check_footprint, run_python
 
 pytestmark = pytest.mark.needs("xllamacpp", "starter:chat")
 
@@ -852,3 +852,23 @@ def test_the_interpreter_ends_in_silence(when):
     print("end")
     """
     assert run_python(code, "-W", "error") == "end"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a process had at most")
+@pytest.mark.needs("starter:text")
+@pytest.mark.parametrize("target", ["starter:chat", "starter:text"])
+def test_it_says_what_it_takes(target):
+    check_footprint("Model", f"xllamacpp:{target}")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a process had at most")
+def test_it_says_what_several_conversations_take():
+    check_footprint("Model", "xllamacpp:starter:chat", more=4, parallel=4)
+
+
+async def test_copies_of_windows_are_counted_for_each_conversation():
+    one, four = [await build("starter:text", parallel=n).footprint() for n in (1, 4)]
+    plain, plain_four = [await build(parallel=n).footprint() for n in (1, 4)]
+    # Beside its cache of some 20 MB, which either model has.
+    assert four.resident["cpu"] - one.resident["cpu"] > 3 * (100 << 20)
+    assert plain_four.resident["cpu"] - plain.resident["cpu"] < 3 * (50 << 20)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 
 import numpy
 import pytest
@@ -20,6 +21,7 @@ from blazen.errors import (
 from blazen.hardware import release_memory, rss_bytes
 from blazen.weights.starter import starter_path
 from tests.encoders import TINY_WORDS, tiny_score, write_minilm, write_tiny
+from tests.programs import check_footprint
 
 TEXTS = [
     "The cat sleeps on the sofa.",
@@ -69,6 +71,11 @@ class VectorsOfGguf:
 
     def reranker(self, target, **settings):
         return getattr(Reranker, self.backend)(target, threads=1, **settings)
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="needs the most that a process had")
+    def test_it_says_what_it_takes(self, minilm, ranker):
+        check_footprint("EmbeddingModel", f"{self.backend}:{minilm}")
+        check_footprint("Reranker", f"{self.backend}:{ranker}")
 
     async def test_vectors_have_length_one_and_tokens_are_counted(self, minilm):
         async with self.embedder(minilm) as model:
