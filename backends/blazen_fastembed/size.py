@@ -8,7 +8,7 @@ from pathlib import Path
 from blazen.types.footprint import Footprint
 from blazen_fastembed.folders import read_json
 
-PASS = 640 << 20
+PASS = 256 << 20
 """What the engine's sums of one pass may take. It never gives them back while it is loaded.
 
 Texts of 512 tokens in batches of 32 took three gigabytes, with a model of 21 MB.

@@ -11,12 +11,12 @@ from blazen.checks import parse_bytes
 from blazen.errors import BlazenError, ValidationError
 from blazen.hardware import Device
 from blazen.manager.driver import Driver
-from blazen.manager.effects import SLACK_BYTES, Effects, Measured, mismatch
+from blazen.manager.effects import RESIDUE_BYTES, Effects, Measured, mismatch
 from blazen.manager.entries import Entry, Phase
 from blazen.manager.events import EventHub, EventKind
 from blazen.manager.learned import Learned, LearnedFootprints, key_of
 from blazen.manager.window import Kept, Window
-from blazen.types.footprint import Amounts, Footprint, largest
+from blazen.types.footprint import Amounts, Footprint, largest, total
 
 LOOK_SECONDS = 0.1
 """How old a look at what the machine has left may be while requests wait."""
@@ -134,14 +134,15 @@ class Accounts:
             return footprint.resident
         window.levels, window.took = measured.before, measured.took
         window.peak, window.is_open = measured.peak, True
-        if entry.source == "declared":
-            window.floor = await self._floor(entry)
+        window.floor = await self._floor(entry)
         charges = largest(footprint.resident, measured.took)
         self._compare(entry, charges)
         return charges
 
     async def _floor(self, entry: Entry) -> dict[str, int]:
-        """Give what the backend says, where the user said something else."""
+        """Give what the backend says that a model may grow to."""
+        if entry.source == "estimated" and entry.footprint is not None:
+            return entry.footprint.resident
         if not hasattr(entry.model, "footprint"):
             return {}
         try:
@@ -172,9 +173,9 @@ class Accounts:
         assert entry.footprint is not None
         seen = Footprint(charges, largest(charges, window.peak), entry.footprint.per_request)
         with driver.lock:
-            if entry.phase is Phase.Ready:
-                entry.footprint, entry.source = seen, "measured"
-                driver.scheduler.measured(entry, charges, driver.clock())
+            # It may be about to go; the next load needs what this one took all the same.
+            entry.footprint, entry.source = seen, "measured"
+            driver.scheduler.measured(entry, charges, driver.clock())
         driver.perform()
         if self._learned is not None:
             self._remember(self._learned, entry, seen)
@@ -204,7 +205,9 @@ class Accounts:
 
     def miss(self, entry: Entry, kept: dict[str, int]) -> None:
         """Note what a model did not give back, and look for it from time to time."""
-        self._kept[entry.id] = self._missing(kept)
+        before = self._kept.get(entry.id)
+        still = {} if before is None else self._still_missing(before)
+        self._kept[entry.id] = self._missing(total(still, kept))
         self._driver.call_later(RECLAIM_SECONDS, self._look_for_returns)
 
     def forget(self, id: str) -> None:  # noqa: A002
@@ -243,7 +246,7 @@ class Accounts:
             before = kept.levels.get(pool, 0) - kept.others.get(pool, 0)
             back = before - (now.get(pool, 0) - others.get(pool, 0))
             left = min(size, size - back)
-            if left > SLACK_BYTES:
+            if left > RESIDUE_BYTES:
                 still[pool] = left
         return still
 

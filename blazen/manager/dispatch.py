@@ -363,7 +363,8 @@ class Dispatch:
         for place, name in enumerate(chain):
             last = place == len(chain) - 1
             try:
-                entry = self._entry(name)
+                # A name that is not there is a reason to go on, a value that can't be right is not.
+                entry = self._fallback(name)
                 if verb not in entry.can:
                     raise _cannot(entry, verb)
                 left = None if end is None else max(0.0, end - loop.time())
@@ -372,7 +373,7 @@ class Dispatch:
                 if not last and patience is not None:
                     self._expect_in_time(entry, patience)
                 await lease.__aenter__()
-            except (*CANT_START, UnsupportedError, ValidationError) as error:
+            except (*CANT_START, UnsupportedError) as error:
                 if last:
                     raise error from problem
                 reasons.append(f"{name!r}: {error}")
@@ -383,6 +384,12 @@ class Dispatch:
                     span.set(wait_seconds=loop.time() - begun, answered_by=name)
                 return lease, Route(asked.id, name, tuple(reasons))
         raise AssertionError("the last one was given or has raised")
+
+    def _fallback(self, name: str) -> Entry:
+        try:
+            return self._entry(name)
+        except ValidationError as error:
+            raise ModelNotFoundError(str(error)) from error
 
     def _expect_in_time(self, entry: Entry, patience: float) -> None:
         """Have a model load on although this request may not wait for it to the end.
@@ -408,6 +415,7 @@ class LeasedSource(Source[Any]):
         self._lease = lease
         self._span = span
         self._loop = asyncio.get_running_loop()
+        self._left = False
 
     async def __anext__(self) -> Any:
         try:
@@ -433,20 +441,18 @@ class LeasedSource(Source[Any]):
                 self._span.end()
 
     def abandon(self) -> None:
-        """Stop without waiting."""
-        self._source.abandon()
-        self._leave()
-
-    def _leave(self) -> None:
-        """Give back the lease from anywhere, a finalizer too."""
-        self._lease.abandon()
+        """Stop without waiting, from anywhere, a finalizer too; the lease ends with the model."""
+        if self._left:
+            return
+        self._left = True
+        self._lease.abandon(self._source, self._loop)
         if self._span is not None:
             with suppress(RuntimeError):  # its loop is closed
                 self._loop.call_soon_threadsafe(self._span.end)
 
     def __del__(self) -> None:
         if self._lease.granted:
-            self._leave()
+            self.abandon()
 
 
 async def _source_of(pieces: Any) -> Source[Any]:

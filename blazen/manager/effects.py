@@ -25,8 +25,14 @@ MARGIN = 0.25
 SLACK_BYTES = 64 << 20
 """What a measurement of a whole process can't tell from its other doings."""
 
+RESIDUE_BYTES = 16 << 20
+"""What an unload may leave behind without being charged for it: the next load uses it again."""
+
 SETTLE_SECONDS = 2.0
 """How long memory may take to come back after an unload; drivers were seen to take 1.5 s."""
+
+STILL_SECONDS = 0.25
+"""How long nothing must come back of RAM, where it takes no driver, before the rest is missed."""
 
 _PEAK_EVERY = 0.02
 
@@ -118,19 +124,22 @@ class Effects:
         """Wait until the memory is back, or for as long as that may take."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + SETTLE_SECONDS
-        pause = 0.005
+        pause, moved, last = 0.005, loop.time(), before
         while True:
             now = self.used(pools)
+            if any(now[pool] < last.get(pool, 0) for pool in now):
+                moved, last = loop.time(), now
             kept = {
                 pool: took[pool] - max(0, before[pool] - now[pool])
                 for pool in pools
                 if pool in before and pool in now
             }
-            missing = {p: s for p, s in kept.items() if s > max(SLACK_BYTES, MARGIN * took[p])}
+            missing = {pool: size for pool, size in kept.items() if size > RESIDUE_BYTES}
             # Where others loaded or unloaded meanwhile, nobody can tell whose memory it is.
             if not missing or not quiet():
                 return {}
-            if loop.time() >= deadline:
+            still = set(missing) == {"cpu"} and loop.time() >= moved + STILL_SECONDS
+            if still or loop.time() >= deadline:
                 return missing
             await asyncio.sleep(pause)
             pause = min(0.1, pause * 2)

@@ -70,12 +70,16 @@ class Event(Record):
     bytes: dict[str, int] = field(default_factory=dict)
 
 
+_SMALL = 64 << 20
+"""What an engine's libraries may keep for good without a warning."""
+
 _LOUD = {
     EventKind.Mismatch,
     EventKind.Thrashing,
     EventKind.Quarantined,
     EventKind.UnloadFailed,
     EventKind.Retrying,
+    EventKind.Spilled,
 }
 
 
@@ -87,7 +91,8 @@ class EventHub:
 
     def tell(self, kind: EventKind, id: str, **facts: Any) -> None:  # noqa: A002
         """Hand an event on; it takes no lock and waits for nobody."""
-        if kind in _LOUD:
+        small = kind is EventKind.Quarantined and sum(facts["bytes"].values()) < _SMALL
+        if kind in _LOUD and not small:
             words = facts.get("detail") or write_amounts(facts.get("bytes", {}))
             log.warning("%s: %s: %s", id, kind.value, words)
         if self._listeners:
