@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from blazen.manager import ModelManager, traces
-from blazen.manager.simulator import simulate
-from blazen.manager.traces import Request, SimulatedModel, Trace
+from blazen.manager.simulation.simulator import simulate
+from blazen.manager.simulation.traces import Request, SimulatedModel, Trace
 
 TASKS = 1_000
 EACH = 8

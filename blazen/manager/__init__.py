@@ -13,6 +13,10 @@ from blazen.manager.policy import (
     choose,
     least_recently_used,
 )
+from blazen.manager.simulation import traces
+from blazen.manager.simulation.report import SimulationReport
+from blazen.manager.simulation.simulator import simulate
+from blazen.manager.simulation.trace import Request, SimulatedModel, Trace
 from blazen.manager.status import Explanation, ManagerStatus, ModelStatus, PoolStatus, State
 from blazen.types.footprint import Footprint
 
@@ -33,8 +37,14 @@ __all__ = [
     "Policy",
     "PoolStatus",
     "ReloadCost",
+    "Request",
+    "SimulatedModel",
+    "SimulationReport",
     "Snapshot",
     "State",
+    "Trace",
     "choose",
     "least_recently_used",
+    "simulate",
+    "traces",
 ]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from blazen.manager.optimum import Optimum
+from blazen.manager.simulation.optimum import Optimum
 from blazen.types.record import Record
 
 SHOWN_MODELS = 12

@@ -17,12 +17,12 @@ from blazen.checks import check_range
 from blazen.errors import BudgetError
 from blazen.manager.entries import Entry, Load, Settle, StopLoading, Ticket, Unload, Wake
 from blazen.manager.events import EventKind
-from blazen.manager.optimum import find_optimum
 from blazen.manager.policy import Policy, least_recently_used
 from blazen.manager.pools import read_budgets
-from blazen.manager.report import ModelUse, PoolUse, SimulationReport, Waits
 from blazen.manager.scheduler import Scheduler
-from blazen.manager.trace import Request, SimulatedModel, Trace
+from blazen.manager.simulation.optimum import find_optimum
+from blazen.manager.simulation.report import ModelUse, PoolUse, SimulationReport, Waits
+from blazen.manager.simulation.trace import Request, SimulatedModel, Trace
 
 MAX_WAITING = 10_000
 
@@ -154,6 +154,7 @@ class _Run:
         if self._due:
             self._now = self._first = self._last = self._due[0][0]
         while self._open:
+            assert self._due, f"{self._open} requests wait, and nothing will ever answer them"
             time, _, _, what, about = heapq.heappop(self._due)
             self._pass_to(time)
             what(about)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from blazen.checks import check_range, parse_bytes
 from blazen.errors import ValidationError
-from blazen.manager.trace import Request, SimulatedModel, Trace
+from blazen.manager.simulation.trace import Request, SimulatedModel, Trace
 from blazen.types.footprint import Footprint
 
 __all__ = [

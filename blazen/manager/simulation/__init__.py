@@ -1,0 +1,1 @@
+"""A replay of requests with the decisions of the manager, on a clock of its own."""
