@@ -207,12 +207,10 @@ class Accounts:
         """Note what a model did not give back, and look for it from time to time."""
         before = self._kept.get(entry.id)
         still = {} if before is None else self._still_missing(before)
+        if before is not None and still != before.amounts:
+            self._driver.do(self._driver.scheduler.reclaimed, entry.id, still)
         self._kept[entry.id] = self._missing(total(still, kept))
         self._driver.call_later(RECLAIM_SECONDS, self._look_for_returns)
-
-    def forget(self, id: str) -> None:  # noqa: A002
-        """Drop what is known of a model that is unregistered."""
-        self._kept.pop(id, None)
 
     def _missing(self, kept: dict[str, int]) -> Kept:
         return Kept(kept, self._effects.used(list(kept)), self._seen(kept))

@@ -6,13 +6,14 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from blazen import errors
 from blazen.errors import BlazenError
 from blazen.manager.accounts import Accounts
-from blazen.manager.driver import Driver
+from blazen.manager.driver import Driver, Loop
 from blazen.manager.entries import Entry, Phase, Ticket
+from blazen.types.stream import Source
 
 if TYPE_CHECKING:
     from blazen.manager.lease import Lease
@@ -29,8 +30,8 @@ class Admission:
         self._accounts = accounts
         # Held under names of its own, since this is on the way of every request.
         self._lock, self._clock = driver.lock, driver.clock
-        self._left: deque[Ticket] = deque()
-        """Leases that were dropped where no lock may be taken."""
+        self._left: deque[Callable[[], bool]] = deque()
+        """What was dropped where no lock may be taken; each says whether it has ended."""
         self._wants: set[asyncio.Task[None]] = set()
 
     def at_once(self, lease: Ticket) -> bool:
@@ -73,15 +74,63 @@ class Admission:
 
     def release_later(self, lease: Lease) -> None:
         """Take back a lease where no lock may be taken, as in a finalizer."""
-        self._left.append(lease)
-        loop = lease.loop or self._driver.home
+
+        def end() -> bool:
+            self.release(lease)
+            return True
+
+        self._later(end, lease.loop or self._driver.home)
+
+    def leave_later(self, lease: Lease, end: Callable[[Ticket, float], None]) -> None:
+        """Take back a request that waits no more, where no lock may be taken."""
+
+        def leave() -> bool:
+            self.leave(lease, end)
+            return True
+
+        self._later(leave, self._driver.home)
+
+    def close_later(self, source: Source[Any], lease: Ticket, loop: Loop) -> None:
+        """Take back a lease from a finalizer, once the stream that had it has stopped."""
+
+        def close() -> bool:
+            if loop.is_closed():
+                source.abandon()
+                self.release(lease)
+            elif asyncio._get_running_loop() is loop:
+                self._hold(loop.create_task(self._closed(source, lease)))
+            else:
+                return False
+            return True
+
+        self._later(close, loop)
+
+    async def _closed(self, source: Source[Any], lease: Ticket) -> None:
+        try:
+            await source.aclose()
+        except Exception as error:  # noqa: BLE001 - nobody is left who could hear of it
+            log.debug("%s: while a dropped stream was closed: %s", lease.entry.id, error)
+        finally:
+            self.release(lease)
+
+    def _later(self, end: Callable[[], bool], loop: Loop | None) -> None:
+        self._left.append(end)
         if loop is not None:
             # Where it is closed, whoever comes next does it.
             self._driver.call(loop, self._sweep)
 
     def _sweep(self) -> None:
-        while self._left:
-            self.release(self._left.popleft())
+        for _ in range(len(self._left)):
+            try:
+                end = self._left.popleft()
+            except IndexError:  # another thread was quicker
+                return
+            if not end():
+                self._left.append(end)
+
+    def _hold(self, task: asyncio.Task[None]) -> None:
+        self._wants.add(task)
+        task.add_done_callback(self._wants.discard)
 
     def want(self, entry: Entry) -> None:
         """Have a model loaded for nobody in particular."""
@@ -90,9 +139,7 @@ class Admission:
 
             lease = Lease(self, entry)
             lease.keeps = False
-            task = asyncio.get_running_loop().create_task(_wanted(lease))
-            self._wants.add(task)
-            task.add_done_callback(self._wants.discard)
+            self._hold(asyncio.get_running_loop().create_task(_wanted(lease)))
 
     def too_late(self, lease: Lease, timeout: float) -> BlazenError:
         """Word why a request was not served in time."""

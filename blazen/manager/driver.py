@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
@@ -22,6 +23,8 @@ from blazen.manager.scheduler import Scheduler
 from blazen.sync import background_loop
 
 Loop = asyncio.AbstractEventLoop
+
+log = logging.getLogger("blazen.manager")
 
 
 class Lifecycle(Protocol):
@@ -52,7 +55,8 @@ class Driver:
         self.lifecycle: Lifecycle
         self.home: Loop | None = None
         """The loop that was last waited on."""
-        self._tasks: dict[Entry, tuple[asyncio.Task[None] | None, Loop]] = {}
+        self._tasks: dict[Entry, tuple[asyncio.Task[None] | None, Loop, object]] = {}
+        """What runs for each model, where, and which run of it that is."""
 
     def do(self, step: Callable[..., None], *arguments: Any, **settings: Any) -> None:
         """Tell the scheduler something, and do what follows. The time comes last."""
@@ -78,7 +82,13 @@ class Driver:
             elif isinstance(action, Wake):
                 self.call_later(max(0.0, action.at - self.clock()), self._tick)
             elif isinstance(action, Share):
-                action.entry.model.share_threads(action.threads)
+                self._share(action.entry, action.threads)
+
+    def _share(self, entry: Entry, threads: int) -> None:
+        try:
+            entry.model.share_threads(threads)
+        except Exception as error:  # noqa: BLE001 - what else is to be done must not end with it
+            log.warning("%s can't change its threads: %s", entry.id, error)
 
     def call(self, loop: Loop, what: Callable[[], object]) -> bool:
         """Have something called on a loop; ``False`` where the loop is closed."""
@@ -95,7 +105,7 @@ class Driver:
 
     def rescue(self) -> None:
         """Take over the loads and unloads whose loop was closed before they ended."""
-        for entry, (task, loop) in tuple(self._tasks.items()):
+        for entry, (task, loop, _) in tuple(self._tasks.items()):
             if loop.is_closed() and (task is None or not task.done()):
                 self._take_over(entry)
 
@@ -103,11 +113,11 @@ class Driver:
         self.do(self.scheduler.pump)
 
     def _begin(self, entry: Entry, effect: Callable[[Entry], Coroutine[Any, Any, None]]) -> None:
-        loop = self._loop(entry)
-        self._tasks[entry] = (None, loop)
+        loop, run = self._loop(entry), object()
+        self._tasks[entry] = (None, loop, run)
 
         def start() -> None:
-            self._tasks[entry] = (loop.create_task(self._run(entry, effect)), loop)
+            self._tasks[entry] = (loop.create_task(self._run(entry, effect, run)), loop, run)
 
         if asyncio._get_running_loop() is loop:
             start()
@@ -122,30 +132,35 @@ class Driver:
         return background_loop()
 
     async def _run(
-        self, entry: Entry, effect: Callable[[Entry], Coroutine[Any, Any, None]]
+        self, entry: Entry, effect: Callable[[Entry], Coroutine[Any, Any, None]], run: object
     ) -> None:
         try:
             await effect(entry)
         except (GeneratorExit, asyncio.CancelledError):  # the loop goes, and this task with it
-            self._take_over(entry)
+            if self._is_current(entry, run):  # not where another loop has it by now
+                self._take_over(entry)
             raise
-        held = self._tasks.get(entry)
-        if held is not None and held[0] is asyncio.current_task():
+        if self._is_current(entry, run):
             del self._tasks[entry]
+
+    def _is_current(self, entry: Entry, run: object) -> bool:
+        held = self._tasks.get(entry)
+        return held is not None and held[2] is run
 
     def _take_over(self, entry: Entry) -> None:
         loop = background_loop()
         leaves = entry.phase is Phase.Unloading
         effect = self.lifecycle.unload if leaves else self.lifecycle.stop_loading
-        self._tasks[entry] = (None, loop)
+        run = object()
+        self._tasks[entry] = (None, loop, run)
 
         def start() -> None:
-            self._tasks[entry] = (loop.create_task(self._run(entry, effect)), loop)
+            self._tasks[entry] = (loop.create_task(self._run(entry, effect, run)), loop, run)
 
         self.call(loop, start)
 
     def _stop(self, entry: Entry) -> None:
-        task, loop = self._tasks.get(entry, (None, None))
+        task, loop, _ = self._tasks.get(entry, (None, None, None))
         if loop is None:
             return
         # One that is about to begin is on its way to the loop before this is.

@@ -97,8 +97,11 @@ class Effects:
         except Exception as error:
             raise LoadError(f"{entry.id}: {type(error).__name__}: {error}") from error
         finally:
-            turn.set_result(None)
-            if name and self._alone.get(name) is turn:
+            if before is None or before.done():
+                turn.set_result(None)
+            else:  # it gave up in the line: who comes after it waits for who is before it
+                before.add_done_callback(lambda _: turn.set_result(None))
+            if name and self._alone.get(name) is turn and turn.done():
                 del self._alone[name]
 
     def _report(self, entry: Entry, progress: Progress) -> None:

@@ -24,7 +24,7 @@ class Entry:
 
     __slots__ = (
         "broken", "can", "charges", "claimed_by", "demand", "evicted_at", "extra", "fallback",
-        "fixed_threads", "footprint", "id", "idle_since", "keep_alive", "key", "leases",
+        "fixed_threads", "footprint", "id", "idle_since", "keep_alive", "key", "leases", "leaving",
         "load_seconds", "loaded_at", "loads", "model", "open", "per_request", "phase", "pinned",
         "priority", "problem", "recalled", "reloads", "remote", "retiring", "running", "share",
         "source", "spill", "threads", "unloaders", "used_at", "uses", "victims", "wake_at",
@@ -79,6 +79,8 @@ class Entry:
         self.claimed_by: Demand | None = None
         self.retiring = False
         """Whether it goes at its last request's end, for nobody's sake."""
+        self.leaving = False
+        """Whether it is being unregistered: it takes no more requests."""
         self.broken = False
         """Whether it could not be unloaded: it is still there, and no victim again."""
         self.unloaders: list[Ticket] = []
@@ -97,11 +99,6 @@ class Entry:
         self.problem = ""
         self.window: Any = None
         """What the manager measures of it; the scheduler does not look at it."""
-
-    @property
-    def fresh(self) -> bool:
-        """Whether it was loaded for someone who has not had it yet."""
-        return self.uses == 0 and self.demand is not None
 
     @property
     def held(self) -> dict[str, int]:

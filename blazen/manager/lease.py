@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import sys
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
 from types import TracebackType
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from blazen.errors import BlazenError
 from blazen.manager.entries import Entry, Ticket
+from blazen.types.stream import Source
 
 if TYPE_CHECKING:
     from blazen.manager.admission import Admission
@@ -59,6 +61,8 @@ class Lease(Ticket):
         return self.entry.model
 
     async def __aenter__(self) -> Any:
+        if self.granted or self.waiting:
+            raise self._taken()
         parent = _held.get()
         while parent is not None and not parent.granted:
             parent = parent.parent
@@ -78,15 +82,24 @@ class Lease(Ticket):
 
     def release(self) -> None:
         """Give the model back; it may be called twice."""
+        if sys.exc_info()[0] is GeneratorExit:  # a coroutine is dropped: perhaps in a finalizer
+            self.abandon()
+            return
         self._admission.release(self)
         if _held.get() is self:
             _held.set(self.parent)
         self.parent = None
 
-    def abandon(self) -> None:
-        """Give the model back from anywhere, a finalizer too."""
-        if self.granted:
+    def abandon(
+        self, source: Source[Any] | None = None, loop: asyncio.AbstractEventLoop | None = None
+    ) -> None:
+        """Give the model back from anywhere, a finalizer too, and stop first what it does."""
+        if source is not None and loop is not None and self.granted:
+            self._admission.close_later(source, self, loop)
+        elif self.granted:
             self._admission.release_later(self)
+        elif source is not None:
+            source.abandon()
 
     @property
     def wish(self) -> str:
@@ -105,7 +118,7 @@ class Lease(Ticket):
     ) -> None:
         """Wait until the scheduler has done what was begun; whoever gives up ends it."""
         if self.granted or self.waiting:
-            raise BlazenError(f"this lease on {self.entry.id!r} is held already: take another")
+            raise self._taken()
         admission, loop = self._admission, asyncio.get_running_loop()
         self._loop, self._future = loop, loop.create_future()
         self.settle = self._settled
@@ -115,6 +128,9 @@ class Lease(Ticket):
         try:
             await admission.enter(self, begin or admission.scheduler.wait)
             await self._future
+        except GeneratorExit:  # the task is dropped, perhaps in a finalizer
+            admission.leave_later(self, end or admission.scheduler.cancel)
+            raise
         except BaseException:
             admission.leave(self, end or admission.scheduler.cancel)
             raise
@@ -148,6 +164,9 @@ class Lease(Ticket):
                     "end the lease, or the stream, first"
                 )
             ticket = ticket.parent
+
+    def _taken(self) -> BlazenError:
+        return BlazenError(f"this lease on {self.entry.id!r} is held already: take another")
 
     def _settled(self, error: BaseException | None) -> None:
         """Hear how the waiting ended; called on any thread."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
+from blazen.errors import BlazenError, LoadError
 from blazen.manager.accounts import Accounts
 from blazen.manager.driver import Driver
 from blazen.manager.effects import Effects, is_out_of_memory
@@ -17,6 +18,9 @@ from blazen.manager.entries import Entry
 from blazen.manager.tracing import Span, Tracing
 
 T = TypeVar("T")
+
+_PATIENCE = 8
+"""How often what must be done is begun again: a model may cancel itself."""
 
 log = logging.getLogger("blazen.manager")
 
@@ -29,6 +33,8 @@ class ModelLifecycle:
     ) -> None:
         self._tracing = tracing
         self._driver = driver
+        self._cancelled: set[Entry] = set()
+        """Whose load was cancelled and begun again."""
         self._effects = effects
         self._accounts = accounts
 
@@ -42,18 +48,37 @@ class ModelLifecycle:
                     span.set(evicted=[victim.id for victim in entry.victims])
                 measured = await self._effects.load(entry)
         except asyncio.CancelledError:
-            await self.stop_loading(entry)
+            await self._cut_short(entry)
             return
         except GeneratorExit:
             raise
         except BaseException as error:  # noqa: BLE001 - whoever waits for the model raises it
             await self._clean(entry)
+            self._cancelled.discard(entry)
             memory = is_out_of_memory(error)
             driver.do(driver.scheduler.load_failed, entry, error, out_of_memory=memory)
             return
         seconds = driver.clock() - started
+        self._cancelled.discard(entry)
         charges = await self._accounts.opened(entry, measured)
         driver.do(driver.scheduler.loaded, entry, charges, seconds)
+
+    async def _cut_short(self, entry: Entry) -> None:
+        """End a load that was cancelled: by us, by its loop's end, or by the model itself.
+
+        Where someone still waits it is begun again, but only once: a model that cancels itself each
+        time would be loaded for ever.
+        """
+        demand = entry.demand
+        if demand is None or not demand.tickets or entry not in self._cancelled:
+            if demand is not None and demand.tickets:
+                self._cancelled.add(entry)
+            await self.stop_loading(entry)
+            return
+        self._cancelled.discard(entry)
+        await self._clean(entry)
+        error = LoadError(f"{entry.id}: its load was cancelled twice, and not by the manager")
+        self._driver.do(self._driver.scheduler.load_failed, entry, error)
 
     async def stop_loading(self, entry: Entry) -> None:
         """End a load that nobody waits for any more."""
@@ -96,7 +121,8 @@ class ModelLifecycle:
 
 async def _insist(call: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Await what must be done to its end, although the task is cancelled meanwhile."""
-    while True:
+    for _ in range(_PATIENCE):
         # A loop that ends cancels its tasks once each, and waits for them.
         with contextlib.suppress(asyncio.CancelledError):
             return await call()
+    raise BlazenError("it was cancelled again and again")

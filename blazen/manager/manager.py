@@ -202,22 +202,27 @@ class ModelManager(Dispatch):
             self._admission.want(entry)
 
     async def unregister(self, id: str) -> None:  # noqa: A002
-        """Forget a model: let its requests end, unload it, and take its name off."""
+        """Forget a model: let its requests end, unload it, and take its name off.
+
+        It takes no new requests from now on. Where it can't be unloaded it stays what it was.
+        """
         entry = self._entry(id)
-        with self._driver.lock:
-            self._entries.pop(id, None)
-            self._by_model.pop(_identity(entry.model), None)
-        gone = ValidationError(f"{id!r} was unregistered while requests waited for it")
-        removed = False
-        while not removed:
-            if not entry.remote:
-                await self._unload(entry, None)
-            with self._driver.lock:
-                self._scheduler.refuse(entry, gone)
-                removed = self._scheduler.remove(entry)
-            self._driver.perform()
+        entry.leaving, removed = True, False
+        try:
+            self._driver.do(self._scheduler.turn_away, entry)
+            while not removed:
+                if not entry.remote:
+                    await self._unload(entry, None)
+                with self._driver.lock:
+                    removed = self._scheduler.remove(entry)
+                    if removed and self._entries.get(id) is entry:
+                        del self._entries[id]
+                        self._by_model.pop(_identity(entry.model), None)
+                self._driver.perform()
+        except BaseException:
+            entry.leaving = False
+            raise
         self._effects.forget(entry)
-        self._accounts.forget(id)
         self._hub.tell(EventKind.Unregistered, id)
 
     def get(self, id: str) -> Any:  # noqa: A002

@@ -17,7 +17,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any
 
-from blazen.errors import BudgetError
+from blazen.errors import BudgetError, ValidationError
 from blazen.manager.entries import (
     Demand,
     Entry,
@@ -124,7 +124,8 @@ class Scheduler:
         self._refresh(entry)
 
     def remove(self, entry: Entry) -> bool:
-        """Forget a model, unless it is in memory or someone waits for it."""
+        """Forget a model, unless it is in memory; who waits for it is turned away."""
+        self.turn_away(entry)
         if not entry.remote and (entry.phase is not Phase.Unloaded or entry.demand is not None):
             return False
         if self.entries.get(entry.id) is entry:  # not another one that has its name by now
@@ -144,6 +145,8 @@ class Scheduler:
     def wait(self, ticket: Ticket, now: float) -> None:
         """Queue a request; its `Settle` follows."""
         entry = ticket.entry
+        if entry.leaving:
+            raise ValidationError(f"{entry.id!r} is being unregistered: it takes no requests")
         if entry.phase is Phase.Ready and not (ticket.keeps or entry.retiring):
             self._actions.append(Settle(ticket, None))
             return
@@ -222,10 +225,12 @@ class Scheduler:
                 self._refresh(entry)
                 self.pump(now)
 
-    def refuse(self, entry: Entry, error: BaseException) -> None:
-        """Turn away all who wait for a model."""
+    def turn_away(self, entry: Entry, now: float = 0.0) -> None:
+        """Refuse all who wait for a model that is being unregistered."""
         if entry.demand is not None and entry.phase is not Phase.Loading:
-            self._refuse(entry.demand, error)
+            words = f"{entry.id!r} was unregistered while requests waited for it"
+            self._refuse(entry.demand, ValidationError(words))
+            self._bring_back(entry, now)
 
     # What became of loads and unloads
 
@@ -391,7 +396,10 @@ class Scheduler:
         self, demand: Demand, room: dict[str, int], earlier: list[Demand], now: float
     ) -> None:
         entry = demand.entry
-        passed, locked = _passed_by(demand, earlier)
+        locked = _held_for(demand)
+        if locked:
+            locked |= self._locked_with(demand, drains=True)
+        passed = _passed_by(locked, earlier)
         # What goes only when this one's holders end is no room for it.
         tied = total(*(e.held for e in locked if e.retiring))
         if passed:
@@ -578,7 +586,6 @@ class Scheduler:
             if other.phase is Phase.Ready
             and other is not entry
             and not (other.pinned or other.broken or other.retiring)
-            and not (other.fresh and not locked)
             and (other.claimed_by is None or other.claimed_by in passed)
             and other not in locked
         ]
@@ -727,7 +734,8 @@ class Scheduler:
         """Load again those who went for a load that then failed, as far as nobody else must go."""
         victims, entry.victims = entry.victims, []
         for victim in victims:
-            if self.entries.get(victim.id) is victim and victim.phase is not Phase.Ready:
+            registered = self.entries.get(victim.id) is victim and not victim.leaving
+            if registered and victim.phase is not Phase.Ready:
                 self._tell(EventKind.Restoring, victim.id, by=entry.id)
                 ticket = Ticket(victim, background=True, keeps=False)
                 self._join(ticket, -math.inf, now)
@@ -981,15 +989,14 @@ def _first_need(entry: Entry) -> dict[str, int]:
     return {p: max(ready.get(p, 0), loading.get(p, 0)) for p in ready.keys() | loading.keys()}
 
 
-def _passed_by(demand: Demand, earlier: list[Demand]) -> tuple[set[Demand], set[Entry]]:
-    """Find the demands that a later one goes before, and whose holders wait for it.
+def _passed_by(locked: set[Entry], earlier: list[Demand]) -> set[Demand]:
+    """Find the demands that a later one goes before; add what those hold who wait for it.
 
     Who holds a model that others wait for has their place: before it ends, they can't begin. So it
     passes the first who waits for it, directly or by way of others, and all behind that one.
     """
-    locked = _held_for(demand)
     if not locked:
-        return set(), locked
+        return set()
     stuck: set[Demand] = set()
     grown = True
     while grown:
@@ -1000,7 +1007,7 @@ def _passed_by(demand: Demand, earlier: list[Demand]) -> tuple[set[Demand], set[
                 locked |= _held_for(other)
                 grown = True
     first = next((at for at, other in enumerate(earlier) if other in stuck), len(earlier))
-    return set(earlier[first:]), locked
+    return set(earlier[first:])
 
 
 def _held_for(demand: Demand) -> set[Entry]:
