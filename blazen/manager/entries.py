@@ -110,16 +110,20 @@ class Entry:
 
     def holding(self) -> Holding:
         """Give what a policy sees of it."""
-        return Holding(
-            self.id,
-            self.held,
-            bool(self.leases),
-            self.priority,
-            self.used_at,
-            self.loaded_at,
-            self.uses,
-            self.load_seconds or 0.0,
-            self.reloads,
+        # Not by way of Holding's own: every decision makes one for each model that is loaded.
+        return tuple.__new__(
+            Holding,
+            (
+                self.id,
+                self.held if self.per_request else self.charges,
+                bool(self.leases),
+                self.priority,
+                self.used_at,
+                self.loaded_at,
+                self.uses,
+                self.load_seconds or 0.0,
+                self.reloads,
+            ),
         )
 
     def __repr__(self) -> str:
@@ -172,8 +176,8 @@ class Ticket:
 class Demand:
     """All who wait for one model, and the place of the first of them in the queue."""
 
-    __slots__ = ("awaits", "claims", "entry", "gain", "need", "number", "overtaken",
-                 "priority", "tickets")  # fmt: skip
+    __slots__ = ("awaits", "claims", "entry", "gain", "need", "nested", "number",
+                 "overtaken", "possible", "priority", "tickets")  # fmt: skip
 
     def __init__(self, entry: Entry, priority: float, number: int) -> None:
         self.entry = entry
@@ -181,10 +185,14 @@ class Demand:
         self.number = number
         self.overtaken = 0
         self.tickets: dict[Ticket, None] = {}
+        self.nested: dict[Ticket, None] = {}
+        """Those of them whose holders may have something already."""
         self.claims: set[Entry] = set()
         """The models in use that take no more requests until it has what it needs."""
         self.awaits: set[Entry] = set()
         """All whose requests it may wait for."""
+        self.possible = -1
+        """At which of the scheduler's limits it was found that it can be met some day."""
         self.need: dict[str, int] = {}
         self.gain: dict[str, int] = {}
 

@@ -69,13 +69,17 @@ class ReloadCost:
     def __call__(self, snapshot: Snapshot, need: Amounts) -> Iterable[Holding]:
         """Order the holdings, the least worth first."""
 
+        now, pools, half_life = snapshot.now, tuple(need), self.half_life
+
         def worth(holding: Holding) -> float:
-            idle = max(0.0, snapshot.now - holding.used_at)
-            held = max(1.0, snapshot.now - holding.loaded_at)
-            frequency = max(1, holding.uses) / held * math.pow(0.5, idle / self.half_life)
-            seconds = max(holding.load_seconds, 1e-3) * math.pow(2, min(holding.reloads, 16))
-            freed = sum(size for pool, size in holding.charges.items() if pool in need)
-            return seconds * frequency / max(1, freed)
+            # All in few steps: it is asked for every model at every decision.
+            _, charges, _, _, used_at, loaded_at, uses, load_seconds, reloads = holding
+            freed = 0
+            for pool in pools:
+                freed += charges.get(pool, 0)
+            halvings = max(0.0, now - used_at) / half_life - min(reloads, 16)
+            value = max(load_seconds, 1e-3) * max(1, uses) * math.pow(2.0, -halvings)
+            return value / (max(1.0, now - loaded_at) * max(1, freed))
 
         return sorted(snapshot.holdings, key=worth)
 
@@ -110,7 +114,7 @@ def choose(snapshot: Snapshot, need: Amounts, policy: Policy) -> tuple[Holding, 
 
 
 def _reluctance(holding: Holding) -> tuple[bool, int]:
-    return holding.busy, holding.priority
+    return holding[2], holding[3]  # by number: it is asked for every model at every decision
 
 
 def _without_spare(chosen: list[Holding], lacking: Amounts) -> tuple[Holding, ...]:

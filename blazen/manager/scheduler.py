@@ -34,7 +34,7 @@ from blazen.manager.events import EventKind
 from blazen.manager.policy import Holding, Policy, Snapshot, choose, least_recently_used
 from blazen.manager.pools import Ledger, check_pools, write_amounts
 from blazen.manager.status import Explanation
-from blazen.types.footprint import Amounts, Footprint, total
+from blazen.types.footprint import Amounts, Footprint, largest, total
 
 PATIENCE = 16
 """How many demands of a higher priority may pass one that waits, before it goes first."""
@@ -85,6 +85,14 @@ class Scheduler:
         self._now = 0.0
         self._returning = False
         """Whether the queue has grown while it was looked at."""
+        self._looked = False
+        """Whether the last look at the queue knew what the machine can give."""
+        self._nobody = False
+        """Whether this look has found that nobody is left who may go."""
+        self._limits = 0
+        """Grows when less than before can be had at best: then what was possible may not be."""
+        self._nested = 0
+        """How many wait whose holders may have something already."""
         self._actions: list[Any] = []
 
     # What drives it
@@ -155,8 +163,14 @@ class Scheduler:
                 f"{self.waiting} requests wait already, and no more may (max_waiting): "
                 f"{entry.id!r} was not asked; {self.who_holds(self.ledger.budgets)}"
             )
+        demand = entry.demand
+        place = None if demand is None else demand.order()
         self._join(ticket, ticket.priority, now)
-        if entry.phase is not Phase.Loading:
+        # Whoever joins others that a look has found no way for changes nothing by that.
+        joins = demand is not None and demand.order() == place and ticket.parent is None
+        if entry.phase is Phase.Ready or (
+            entry.phase is not Phase.Loading and not (joins and self._looked)
+        ):
             self.pump(now)
         if ticket.waiting:
             self._tell(EventKind.Waiting, entry.id)
@@ -222,6 +236,7 @@ class Scheduler:
             entry.unloaders.remove(ticket)
             if not entry.unloaders and entry.phase is Phase.Ready:
                 entry.retiring = any(pool in entry.charges for pool in self.ledger.excess())
+                self._limits += entry.pinned
                 self._refresh(entry)
                 self.pump(now)
 
@@ -257,7 +272,10 @@ class Scheduler:
             assert entry.footprint is not None
             part = entry.footprint.per_request
             for ticket in tuple(demand.tickets):
-                if not ticket.keeps or not (entry.leases or self.ledger.lacking(part)):
+                # With a part to pay for each request, those before could keep it from its turn.
+                idle = not part and not self._may_run(ticket)
+                waits = entry.leases or self.ledger.lacking(part) or idle
+                if not (ticket.keeps and waits):
                     self._serve(ticket, demand, now)
             if demand.tickets:
                 self._enqueue(demand, again=True)
@@ -310,6 +328,7 @@ class Scheduler:
         assert entry.phase is Phase.Unloading
         self._gone(entry)
         if kept:  # on top of what is missing of an earlier load
+            self._limits += 1
             self.ledger.set_quarantine(
                 entry.id, total(self.ledger.quarantine.get(entry.id, {}), kept)
             )
@@ -329,6 +348,7 @@ class Scheduler:
         assert entry.phase is Phase.Unloading
         entry.phase = Phase.Ready
         entry.broken, entry.retiring = True, False
+        self._limits += 1
         entry.problem = str(error)
         self._tell(EventKind.UnloadFailed, entry.id, detail=str(error))
         self._finish_unloaders(entry, error)
@@ -354,6 +374,8 @@ class Scheduler:
         """Note what the machine can still give, before a look at the queue."""
         loading = (entry.charges for entry in self._resident if entry.phase is Phase.Loading)
         self.ledger.observe(available, total(*loading))
+        self._looked = False
+        self._limits += 1
 
     def reclaimed(self, id: str, kept: Amounts, now: float) -> None:  # noqa: A002
         """Hear that memory came back late, and what is still missing."""
@@ -369,6 +391,7 @@ class Scheduler:
     def pump(self, now: float) -> None:
         """Go through the queue: begin what can begin, and have go what must."""
         self._now = now
+        self._looked, self._nobody = True, False
         for entry in self._claimed:
             entry.claimed_by = None
             self._refresh(entry)
@@ -380,6 +403,9 @@ class Scheduler:
         room = self._room()
         earlier: list[Demand] = []
         for demand in tuple(self.queue):
+            if self._must_wait(demand, room):
+                earlier.append(demand)
+                continue
             demand.claims, demand.awaits, demand.need, demand.gain = set(), set(), {}, {}
             if not demand.tickets:
                 self._drop(demand)
@@ -391,6 +417,29 @@ class Scheduler:
         if self._returning:
             self._returning = False
             self.pump(now)
+
+    def _must_wait(self, demand: Demand, room: dict[str, int]) -> bool:
+        """Have a demand wait, without more ado, when nobody is left who may go for it.
+
+        It is what `_consider` comes to then: with many in the queue, it is so for nearly all.
+        """
+        if not self._nobody or demand.nested or demand.possible != self._limits:
+            return False
+        if demand.entry.phase is not Phase.Unloaded or demand.background or not demand.tickets:
+            return False
+        need = _first_need(demand.entry)
+        for pool, size in need.items():
+            if size > room[pool]:
+                break
+        else:
+            return False
+        demand.claims, demand.need, demand.gain = set(), need, {}
+        demand.awaits = self._in_use() if self._nested else set()
+        _add(room, need, -1)
+        return True
+
+    def _in_use(self) -> set[Entry]:
+        return {entry for entry in self._resident if entry.leases}
 
     def _consider(
         self, demand: Demand, room: dict[str, int], earlier: list[Demand], now: float
@@ -469,7 +518,12 @@ class Scheduler:
         now: float,
     ) -> bool:
         """Tell whether there is room now; if not, have others go or claim them."""
-        snapshot = Snapshot(now, room, self._may_go(demand.entry, locked, passed))
+        holdings: list[Holding] = []
+        if (locked or not self._nobody) and any(size > room[p] for p, size in need.items()):
+            holdings = self._may_go(demand.entry, locked, passed)
+            # In one look, nobody who may go for those behind may not go for this one.
+            self._nobody = not (holdings or locked or demand.entry.phase is Phase.Ready)
+        snapshot = Snapshot(now, room, holdings)
         chosen: tuple[Holding, ...] | None
         if demand.background:
             chosen = () if all(room[p] >= size for p, size in need.items()) else None
@@ -478,7 +532,7 @@ class Scheduler:
         if chosen is None:
             if not self._give_up(demand, need):
                 # There is no saying whose end it waits for: it may be anyone's.
-                demand.awaits |= {entry for entry in self._resident if entry.leases}
+                demand.awaits |= self._in_use()
                 _add(room, need, -1)
                 demand.need = total(demand.need, need)
             return False
@@ -513,7 +567,8 @@ class Scheduler:
             if not demand.background:
                 self._bring_back(entry, self._now)
             return True
-        for ticket in reversed(tuple(demand.tickets)):
+        demand.possible = self._limits
+        for ticket in reversed(tuple(demand.nested)):
             held = {other.entry.id for other in ticket.held_before()}
             # Those who hold nothing can still have it, once these give back what they hold.
             if held and self._never(entry, need, self._locked_with(demand)):
@@ -535,7 +590,7 @@ class Scheduler:
         waiting = [
             other
             for other in self.queue
-            if any(True for ticket in other.tickets for _ in ticket.held_before())
+            if any(True for ticket in other.nested for _ in ticket.held_before())
         ]
         while True:
             locked = {held for other in waiting for held in _held_for(other)}
@@ -580,10 +635,11 @@ class Scheduler:
         self, entry: Entry, locked: Set[Entry] = _NONE, passed: Set[Demand] = _NONE
     ) -> list[Holding]:
         """List the models that may go for another, the least recently used first."""
+        ready = Phase.Ready  # an enum's members are slow to look up, and this is a long loop
         found = [
             other
             for other in self._resident
-            if other.phase is Phase.Ready
+            if other.phase is ready
             and other is not entry
             and not (other.pinned or other.broken or other.retiring)
             and (other.claimed_by is None or other.claimed_by in passed)
@@ -595,8 +651,9 @@ class Scheduler:
     def _room(self) -> dict[str, int]:
         """Give what is free, and what is about to be."""
         room = {pool: self.ledger.free(pool) for pool in self.ledger.budgets}
+        ready, unloading = Phase.Ready, Phase.Unloading
         for entry in self._resident:
-            if entry.phase is Phase.Unloading or (entry.retiring and entry.phase is Phase.Ready):
+            if entry.phase is unloading or (entry.retiring and entry.phase is ready):
                 _add(room, entry.held)
         return room
 
@@ -645,10 +702,12 @@ class Scheduler:
             part = entry.footprint.per_request
             self.ledger.change({}, part)
             entry.per_request = total(entry.per_request, part)
+            self._limits += entry.pinned or entry.broken
 
     def _serve(self, ticket: Ticket, demand: Demand, now: float) -> None:
         self._dequeue(ticket, demand, keep=True)
         ticket.entry.victims = []  # they went for good
+        self._nobody = False
         if ticket.keeps:
             self._grant(ticket, now)
         self._actions.append(Settle(ticket, None))
@@ -674,7 +733,8 @@ class Scheduler:
             self._actions.append(Wake(entry.wake_at))
 
     def _let_go_of_idle(self, now: float) -> None:
-        for entry in tuple(self._resident):
+        idle = [e for e in self._resident if e.retiring or e.keep_alive is not None]
+        for entry in idle:
             if entry.phase is not Phase.Ready or entry.leases:
                 continue
             if entry.retiring:
@@ -761,6 +821,13 @@ class Scheduler:
             return True
         return not self._cores_wanted and self.cores_used + self._cores_of(entry) <= self.cores
 
+    def _may_run(self, ticket: Ticket) -> bool:
+        """Tell whether a request may keep cores busy; one whose holder has leases always may."""
+        entry = ticket.entry
+        if not ticket.cores or entry.running or any(ticket.held_before()):
+            return True
+        return self._has_cores(entry)
+
     def _cores_of(self, entry: Entry) -> int:
         return min(entry.threads, self.cores) if entry.fixed_threads else 1
 
@@ -809,6 +876,9 @@ class Scheduler:
             if demand.order() != place and demand in self.queue:
                 self.queue.remove(demand)
                 self._enqueue(demand)
+        if ticket.parent is not None:
+            demand.nested[ticket] = None
+            self._nested += 1
         self._refresh(entry)
 
     def _enqueue(self, demand: Demand, *, again: bool = False) -> None:
@@ -824,6 +894,9 @@ class Scheduler:
 
     def _dequeue(self, ticket: Ticket, demand: Demand, *, keep: bool = False) -> None:
         demand.tickets.pop(ticket, None)
+        if ticket in demand.nested:
+            del demand.nested[ticket]
+            self._nested -= 1
         ticket.waiting = False
         self.waiting -= 1
         if not demand.tickets and not keep and demand.entry.phase is not Phase.Loading:
@@ -874,6 +947,8 @@ class Scheduler:
     def _charge(self, entry: Entry, charges: Amounts) -> None:
         self.ledger.change(entry.charges, charges)
         entry.charges = dict(charges)
+        if entry.pinned or entry.broken:
+            self._limits += 1
 
     # Words
 
@@ -984,9 +1059,9 @@ def _first_need(entry: Entry) -> dict[str, int]:
     """Give what must be free for a load and the first request after it."""
     footprint = entry.footprint
     assert footprint is not None
-    ready = total(footprint.resident, footprint.per_request)
-    loading = total(footprint.loading, entry.extra)
-    return {p: max(ready.get(p, 0), loading.get(p, 0)) for p in ready.keys() | loading.keys()}
+    if not entry.extra:
+        return footprint.starting
+    return largest(footprint.starting, total(footprint.loading, entry.extra))
 
 
 def _passed_by(locked: set[Entry], earlier: list[Demand]) -> set[Demand]:
@@ -1012,11 +1087,15 @@ def _passed_by(locked: set[Entry], earlier: list[Demand]) -> set[Demand]:
 
 def _held_for(demand: Demand) -> set[Entry]:
     """Give what those hold already who wait for a demand."""
-    return {held.entry for ticket in demand.tickets for held in ticket.held_before()}
+    return {held.entry for ticket in demand.nested for held in ticket.held_before()}
 
 
 def _place(demand: Demand, ticket: Ticket) -> None:
     """Put a request before those of a lower priority, unless they were passed often enough."""
+    last = next(reversed(demand.tickets), None)
+    if last is None or last.priority >= ticket.priority or last.passed >= PATIENCE:
+        demand.tickets[ticket] = None
+        return
     before = list(demand.tickets)
     at = len(before)
     while at and before[at - 1].priority < ticket.priority and before[at - 1].passed < PATIENCE:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -37,10 +38,15 @@ class Footprint(Record):
         """Make one of sizes by pool: ``{"cpu": "1GiB", "gpu:0": "5GiB"}``."""
         return cls(read_amounts("footprint", resident))
 
-    @property
+    @functools.cached_property
     def loading(self) -> dict[str, int]:
         """What must be free before it may load."""
         return largest(self.resident, self.load_peak)
+
+    @functools.cached_property
+    def starting(self) -> dict[str, int]:
+        """What must be free for its load and the first request after it."""
+        return largest(self.loading, total(self.resident, self.per_request))
 
 
 def read_amounts(name: str, amounts: Mapping[str, int | str]) -> dict[str, int]:

@@ -54,8 +54,6 @@ class ManagerMachine(RuleBasedStateMachine):
         self.machine.account = self.scheduler.ledger.used.__getitem__
         self.fakes: dict[str, Fake] = {}
         self.tasks: list[asyncio.Task[Any]] = []
-        self.streams: list[Any] = []
-        self.turns = 0
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
         self.tasks.append(self.loop.create_task(_outcome(work)))
@@ -245,7 +243,6 @@ class ManagerMachine(RuleBasedStateMachine):
         try:
             self._end()
         finally:
-            self.streams.clear()
             if not self.loop.is_closed():
                 self.loop.close()
 
