@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from blazen import hardware
 from blazen.checks import parse_bytes
-from blazen.errors import BlazenError, ValidationError
+from blazen.errors import ValidationError
 from blazen.hardware import Device
 from blazen.manager.driver import Driver
 from blazen.manager.effects import RESIDUE_BYTES, Effects, Measured, mismatch
@@ -147,7 +147,7 @@ class Accounts:
             return {}
         try:
             found: Footprint | None = await entry.model.footprint()
-        except BlazenError as error:
+        except Exception as error:  # noqa: BLE001 - it is loaded: a bound that is missing is no harm
             log.debug("%s: %s", entry.id, error)
             return {}
         return {} if found is None else dict(found.resident)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from blazen.errors import BudgetError, ValidationError
 from blazen.manager.entries import Phase
-from blazen.manager.scheduler import PATIENCE
+from blazen.manager.line import PATIENCE
 from blazen.types.footprint import Footprint
 from tests.manager.walk import Tape, Walk
 from tests.manager.world import World
