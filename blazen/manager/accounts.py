@@ -243,7 +243,9 @@ class Accounts:
         for pool, size in kept.amounts.items():
             before = kept.levels.get(pool, 0) - kept.others.get(pool, 0)
             back = before - (now.get(pool, 0) - others.get(pool, 0))
-            left = min(size, size - back)
+            # Others may have come unseen meanwhile; but more than there is can't be missing.
+            most = now.get(pool, 0) - self._effects.least.get(pool, 0) - others.get(pool, 0)
+            left = min(size, size - back, most)
             if left > RESIDUE_BYTES:
                 still[pool] = left
         return still

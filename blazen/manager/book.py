@@ -148,13 +148,6 @@ class Book:
             return True
         return not self._cores_wanted and self.cores_used + self._cores_of(entry) <= self.cores
 
-    def _may_run(self, ticket: Ticket) -> bool:
-        """Tell whether a request may keep cores busy; one whose holder has leases always may."""
-        entry = ticket.entry
-        if not ticket.cores or entry.running or any(ticket.held_before()):
-            return True
-        return self._has_cores(entry)
-
     def _cores_of(self, entry: Entry) -> int:
         return min(entry.threads, self.cores) if entry.fixed_threads else 1
 

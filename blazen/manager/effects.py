@@ -48,6 +48,8 @@ class Effects:
         self._doings = 0
         """Counts what changes the memory, so that a measurement knows if it was alone."""
         self._running = 0
+        self.least: dict[str, int] = {}
+        """The least that was ever seen in use of each pool."""
         self._alone: dict[str, Future[None]] = {}
         self._listeners: dict[Entry, list[OnProgress]] = {}
 
@@ -152,7 +154,10 @@ class Effects:
         if self._meter is None:
             return {}
         read = {pool: self._meter.used(pool) for pool in pools}
-        return {pool: size for pool, size in read.items() if size is not None}
+        found = {pool: size for pool, size in read.items() if size is not None}
+        for pool, size in found.items():
+            self.least[pool] = min(size, self.least.get(pool, size))
+        return found
 
     def available(self, pools: list[str]) -> dict[str, int | None]:
         """Ask the machine what it can still give."""

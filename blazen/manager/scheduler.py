@@ -203,10 +203,8 @@ class Scheduler(Look):
             assert entry.footprint is not None
             part = entry.footprint.per_request
             for ticket in tuple(demand.tickets):
-                # With a part to pay for each request, those before could keep it from its turn.
-                idle = not part and not self._may_run(ticket)
-                waits = entry.leases or self.ledger.lacking(part) or idle
-                if not (ticket.keeps and waits):
+                # The first may run beside others: made to wait for cores, it could be made to go.
+                if not (ticket.keeps and (entry.leases or self.ledger.lacking(part))):
                     self._serve(ticket, demand, now)
             if demand.tickets:
                 self._enqueue(demand, again=True)

@@ -255,6 +255,7 @@ class ManagerMachine(RuleBasedStateMachine):
         self.loop.pass_time(1000)  # models are brought back, and loaded ahead of use
         assert self.scheduler.waiting == 0, "someone waits still"
         self.loop.run(self.manager.unload_all())
+        self.machine.give_back_kept()  # what an unload that was under way has kept since
         self.loop.pass_time(100)
         self.nothing_is_wrong()
         assert not self.scheduler.queue
