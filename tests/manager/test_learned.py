@@ -353,7 +353,6 @@ def test_a_key_is_the_same_in_another_run() -> None:
         OtherClass(),
         Configured({"model_id": "org/model"}),
     ],
-    ids=str,
 )
 def test_what_decides_the_memory_changes_the_key(other: object) -> None:
     assert key_of(other) != key_of(Configured())
