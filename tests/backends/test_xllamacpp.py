@@ -669,13 +669,7 @@ async def test_requests_left_at_random_leave_nothing_behind():
         "properties": {"a": {"type": "integer", "minimum": 0, "maximum": 9}},
         "required": ["a"],
     }
-    kinds = [
-        {},
-        {"logprobs": 2},
-        {"response_format": shape},
-        {"tools": [Tool("now")]},
-        {"stop": "e"},
-    ]
+    kinds = [{}, {"logprobs": 2}, {"response_format": shape}, {"tools": [WEATHER]}, {"stop": "e"}]
     async with build(parallel=4) as model:
         await asyncio.gather(*(model.complete("Hi", COLD) for _ in range(8)))
         threads, tasks = len(psutil.Process().threads()), len(asyncio.all_tasks())
