@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import concurrent.futures
+import contextvars
 import inspect
 import os
 import threading
@@ -71,6 +72,15 @@ class Blocking:
         """Close a stream: stop its engine and wait until it has stopped."""
         wait(self._target.aclose)
 
+    def __len__(self) -> int:
+        return len(self._target)
+
+    def __contains__(self, item: object) -> bool:
+        return item in self._target
+
+    def __bool__(self) -> bool:
+        return True  # not by its length
+
     def __repr__(self) -> str:
         return f"blocking({self._target!r})"
 
@@ -98,13 +108,16 @@ def _face(value: Any) -> Any:
 def wait(call: Callable[[], Awaitable[T]]) -> T:
     """Call and await on the background loop until it is done. Ctrl-C cancels it first."""
     _expect_another_loop()
-    stopped = threading.Event()
-    future = asyncio.run_coroutine_threadsafe(_until_told(call, stopped), background_loop())
+    stopped, carried = threading.Event(), _Carried()
+    future = asyncio.run_coroutine_threadsafe(
+        _until_told(call, stopped, carried), background_loop()
+    )
     try:
         # Not for ever at once: a signal that the system gave to another thread wakes no one here,
         # and Python acts on it only when this thread runs again.
         while not concurrent.futures.wait([future], timeout=1).done:
             pass
+        carried.back()
         return future.result()
     except BaseException:  # Ctrl-C, or whatever else a signal handler raises here
         if future.done():
@@ -156,8 +169,36 @@ class _Server:
             self._thread.join(timeout=5)
 
 
-async def _until_told(call: Callable[[], Awaitable[T]], stopped: threading.Event) -> T:
+class _Carried:
+    """The caller's context variables, which a call reads and may change as if made on its thread."""
+
+    def __init__(self) -> None:
+        self._before = contextvars.copy_context()
+        self._changed: dict[contextvars.ContextVar[Any], Any] = {}
+
+    def there(self) -> None:
+        """Have them in the task that makes the call."""
+        for variable, value in self._before.items():
+            variable.set(value)
+
+    def note(self, begun: contextvars.Context) -> None:
+        """Note what the call has changed since its task has begun."""
+        ended = contextvars.copy_context()
+        self._changed = {v: ended[v] for v in ended if begun.get(v, self) is not ended[v]}
+
+    def back(self) -> None:
+        """Have the changes on the caller's thread: it may hold a lease from now on, for one."""
+        for variable, value in self._changed.items():
+            variable.set(value)
+
+
+async def _until_told(
+    call: Callable[[], Awaitable[T]], stopped: threading.Event, carried: _Carried
+) -> T:
+    carried.there()
+    begun = contextvars.copy_context()
     try:
         return await call()
     finally:
+        carried.note(begun)
         stopped.set()

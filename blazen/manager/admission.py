@@ -141,7 +141,7 @@ class Admission:
             lease.keeps = False
             self._hold(asyncio.get_running_loop().create_task(_wanted(lease)))
 
-    def too_late(self, lease: Lease, timeout: float) -> BlazenError:
+    def too_late(self, lease: Lease, timeout: float, wish: str) -> BlazenError:
         """Word why a request was not served in time."""
         entry = lease.entry
         pools = entry.footprint.loading if entry.footprint is not None else {}
@@ -149,7 +149,7 @@ class Admission:
             doing = self.scheduler.what_about(entry)
             holds = self.scheduler.who_holds(pools)
         return errors.TimeoutError(
-            f"{entry.id!r} was not {lease.wish} within {timeout:g} s: {doing}; {holds}"
+            f"{entry.id!r} was not {wish} within {timeout:g} s: {doing}; {holds}"
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,6 +29,7 @@ from blazen.types.completion import (
     InferenceChunk,
     InferenceChunkStream,
     ModelResponse,
+    ToolCallDelta,
 )
 from blazen.types.embedding import EmbeddingResponse
 from blazen.types.generation import ImageOptions, ImageResponse, ImageStream, MeshOptions
@@ -73,6 +74,10 @@ def abilities(model: Any) -> tuple[dict[str, Callable[..., Any]], bool]:
         raise ValidationError(
             f"{model!r:.80} is no model: it has none of {', '.join(sorted(set(VERBS.values())))}"
         )
+    if "complete" in can and "complete_stream" not in can:
+        can["complete_stream"] = _in_one_piece(can["complete"])
+    elif "complete_stream" in can and "complete" not in can:
+        can["complete"] = _collected(can["complete_stream"])
     lifecycle = [name for name in ("load", "unload", "is_loaded") if hasattr(model, name)]
     if lifecycle and len(lifecycle) < 3:
         raise ValidationError(
@@ -376,7 +381,7 @@ class Dispatch:
             except (*CANT_START, UnsupportedError) as error:
                 if last:
                     raise error from problem
-                reasons.append(f"{name!r}: {error}")
+                reasons.append(str(error))
                 problem = error
                 self._hub.tell(EventKind.Spilled, asked.id, by=chain[place + 1], detail=str(error))
             else:
@@ -462,6 +467,38 @@ async def _source_of(pieces: Any) -> Source[Any]:
     if hasattr(pieces, "__await__"):
         pieces = await pieces
     return await Stream.of(pieces.__aiter__()).begin()
+
+
+def _in_one_piece(complete: Callable[..., Any]) -> Callable[..., InferenceChunkStream]:
+    """Make a stream of a chat model's whole answers."""
+
+    def stream(messages: Messages, options: Any = None) -> InferenceChunkStream:
+        async def pieces() -> AsyncIterator[InferenceChunk]:
+            answer: ModelResponse = await complete(messages, options)
+            yield InferenceChunk(
+                content=answer.content,
+                reasoning=answer.reasoning,
+                tool_calls=tuple(
+                    ToolCallDelta(place, call.id, call.name, call.arguments)
+                    for place, call in enumerate(answer.tool_calls)
+                ),
+                finish_reason=answer.finish_reason,
+                usage=answer.usage,
+            )
+
+        return InferenceChunkStream.of(pieces())
+
+    return stream
+
+
+def _collected(stream: Callable[..., Any]) -> Callable[..., Awaitable[ModelResponse]]:
+    """Make whole answers of a chat model's streams."""
+
+    async def complete(messages: Messages, options: Any = None) -> ModelResponse:
+        found = InferenceChunkStream(lambda: _source_of(stream(messages, options)))
+        return await found.collect()
+
+    return complete
 
 
 def _shortest(one: float | None, other: float | None) -> float | None:

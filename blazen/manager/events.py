@@ -114,19 +114,14 @@ class _Listening:
     """One who listens, until it is dropped or closed."""
 
     def __init__(self, hub: EventHub) -> None:
-        self._events: deque[Event] = deque(maxlen=KEPT_EVENTS)
-        self._loop = asyncio.get_running_loop()
-        self._more = asyncio.Event()
-        self._end = hub.add(_Ear(self._events, self._loop, self._more))
+        self._ear = _Ear()
+        self._end = hub.add(self._ear)
 
     def __aiter__(self) -> _Listening:
         return self
 
     async def __anext__(self) -> Event:
-        while not self._events:
-            self._more.clear()
-            await self._more.wait()
-        return self._events.popleft()
+        return await self._ear.next()
 
     async def aclose(self) -> None:
         """Listen no more."""
@@ -141,14 +136,23 @@ class _Listening:
 class _Ear:
     """What the hub keeps of a listener: not the listener itself, whose end it would never see."""
 
-    def __init__(
-        self, events: deque[Event], loop: asyncio.AbstractEventLoop, more: asyncio.Event
-    ) -> None:
-        self._events = events
-        self._loop = loop
-        self._more = more
+    def __init__(self) -> None:
+        self._events: deque[Event] = deque(maxlen=KEPT_EVENTS)
+        self._waiting: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
 
     def __call__(self, event: Event) -> None:
         self._events.append(event)
-        with contextlib.suppress(RuntimeError):  # its loop is closed
-            self._loop.call_soon_threadsafe(self._more.set)
+        waiting = self._waiting
+        if waiting is not None:
+            loop, more = waiting
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(more.set)
+
+    async def next(self) -> Event:
+        """Wait for the next event, on whichever loop asks."""
+        more = asyncio.Event()
+        self._waiting = (asyncio.get_running_loop(), more)
+        while not self._events:
+            more.clear()
+            await more.wait()
+        return self._events.popleft()

@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from blazen.checks import check_range
 from blazen.errors import BlazenError
 from blazen.manager.entries import Entry, Ticket
 from blazen.types.stream import Source
@@ -102,11 +103,6 @@ class Lease(Ticket):
             source.abandon()
 
     @property
-    def wish(self) -> str:
-        """What it waits for."""
-        return "ready" if self.keeps else "loaded"
-
-    @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
         """The loop that its holder waits on."""
         return self._loop
@@ -115,16 +111,20 @@ class Lease(Ticket):
         self,
         begin: Callable[[Ticket, float], None] | None = None,
         end: Callable[[Ticket, float], None] | None = None,
+        *,
+        wish: str = "ready",
     ) -> None:
         """Wait until the scheduler has done what was begun; whoever gives up ends it."""
         if self.granted or self.waiting:
             raise self._taken()
+        check_range("timeout", self._timeout, at_least=0)
+        check_range("priority", self.priority, integer=True)
         admission, loop = self._admission, asyncio.get_running_loop()
         self._loop, self._future = loop, loop.create_future()
         self.settle = self._settled
         alarm = None
         if self._timeout is not None:
-            alarm = loop.call_later(self._timeout, self._late, self._timeout)
+            alarm = loop.call_later(self._timeout, self._late, self._timeout, wish)
         try:
             await admission.enter(self, begin or admission.scheduler.wait)
             await self._future
@@ -182,9 +182,9 @@ class Lease(Ticket):
         except RuntimeError:  # its loop is closed: nobody waits any more
             self._admission.release_later(self)
 
-    def _late(self, timeout: float) -> None:
+    def _late(self, timeout: float, wish: str) -> None:
         if self._future is not None and not self._future.done():
-            self._future.set_exception(self._admission.too_late(self, timeout))
+            self._future.set_exception(self._admission.too_late(self, timeout, wish))
 
     def __repr__(self) -> str:
         state = "held" if self.granted else "waiting" if self.waiting else "not held"

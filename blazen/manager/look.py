@@ -336,7 +336,10 @@ class Look(Ties):
         if entry.claimed_by is not None:
             return f"it makes way for {entry.claimed_by.entry.id!r}"
         if entry.phase is Phase.Ready:
-            return "it is loaded"
+            used = f", and in use by {len(entry.leases)}" if entry.leases else ""
+            return f"it is loaded{used}"
+        if not entry.recalled:
+            return "it is being found out what it takes"
         demand = entry.demand
         if demand is None:
             return "nobody waits for it"

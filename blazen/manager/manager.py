@@ -82,6 +82,7 @@ class ModelManager(Dispatch):
         """
         check_range("cores", cores, at_least=1, integer=True)
         check_range("max_waiting", max_waiting, at_least=1, integer=True)
+        _check_parts(policy, measure, learn)
         budgets = read_budgets(cpu_ram_gb, gpu_vram_gb, pools)
         self._entries: dict[str, Entry] = {}
         self._by_model: dict[int, Entry] = {}
@@ -160,7 +161,7 @@ class ModelManager(Dispatch):
         check_range("priority", priority, integer=True)
         check_range("keep_alive", keep_alive, at_least=0)
         check_range("deadline", deadline, at_least=0)
-        names = (fallback,) if isinstance(fallback, str) else tuple(fallback)
+        names = _names(fallback)
         if id in names:
             raise ValidationError(f"{id!r} can't be its own fallback")
         if deadline is not None and not names:
@@ -201,7 +202,7 @@ class ModelManager(Dispatch):
         if preload and local:
             self._admission.want(entry)
 
-    async def unregister(self, id: str) -> None:  # noqa: A002
+    async def unregister(self, id: str, *, timeout: float | None = None) -> None:  # noqa: A002
         """Forget a model: let its requests end, unload it, and take its name off.
 
         It takes no new requests from now on. Where it can't be unloaded it stays what it was.
@@ -212,7 +213,7 @@ class ModelManager(Dispatch):
             self._driver.do(self._scheduler.turn_away, entry)
             while not removed:
                 if not entry.remote:
-                    await self._unload(entry, None)
+                    await self._unload(entry, timeout)
                 with self._driver.lock:
                     removed = self._scheduler.remove(entry)
                     if removed and self._entries.get(id) is entry:
@@ -271,7 +272,7 @@ class ModelManager(Dispatch):
             return
         lease = Lease(self._admission, entry, timeout=timeout)
         lease.expect_not_held()
-        await lease.reach(self._scheduler.unload, self._scheduler.keep)
+        await lease.reach(self._scheduler.unload, self._scheduler.keep, wish="unloaded")
 
     def lease(
         self,
@@ -401,6 +402,27 @@ _STATES = {
 }
 
 _identity = id
+
+
+def _names(fallback: str | Sequence[str]) -> tuple[str, ...]:
+    names = (fallback,) if isinstance(fallback, str) else fallback
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        raise ValidationError(f"fallback takes the names of models, not {fallback!r:.80}")
+    return tuple(names)
+
+
+def _check_parts(policy: object, measure: object, learn: object) -> None:
+    if not callable(policy):
+        raise ValidationError(
+            "policy takes a function such as least_recently_used, or ReloadCost(), "
+            f"not {policy!r:.80}"
+        )
+    if not isinstance(measure, bool) and not callable(getattr(measure, "used", None)):
+        raise ValidationError(f"measure takes True, False or a Meter, not {measure!r:.80}")
+    if not isinstance(learn, (bool, LearnedFootprints)):
+        raise ValidationError(
+            f"learn takes True, False or LearnedFootprints(path), not {learn!r:.80}"
+        )
 
 
 def _tracing(wanted: bool | TracerProvider) -> Tracing | None:
