@@ -170,7 +170,7 @@ class _Server:
 
 
 class _Carried:
-    """The caller's context variables, which a call reads and may change as if made on its thread."""
+    """The caller's context variables: a call reads and changes them as if made on its thread."""
 
     def __init__(self) -> None:
         self._before = contextvars.copy_context()

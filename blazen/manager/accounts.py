@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from blazen import hardware
 from blazen.checks import parse_bytes
-from blazen.errors import ValidationError
+from blazen.errors import BlazenError, LoadError, ValidationError
 from blazen.hardware import Device
 from blazen.manager.driver import Driver
 from blazen.manager.effects import RESIDUE_BYTES, Effects, Measured, mismatch
@@ -41,6 +41,8 @@ class Accounts:
         self._learned = learned
         self._hub = hub
         self._kept: dict[str, Kept] = {}
+        self._looks = False
+        """Whether a look for what is missing is due."""
         self._looked_at = 0.0
 
     # Before a load
@@ -95,7 +97,7 @@ class Accounts:
         elif learned is not None:
             self._settle(entry, learned.footprint, "learned")
         else:
-            footprint = await entry.model.footprint()
+            footprint = await _ask(entry)
             if footprint is None:
                 raise _unknown_size(entry.id)
             self._settle(entry, footprint, "estimated")
@@ -111,7 +113,12 @@ class Accounts:
         word = mismatch(declared, largest(declared.resident, seen.resident))
         if word:
             self._hub.tell(EventKind.Mismatch, entry.id, detail=word)
-            self._settle(entry, seen, "learned")
+            both = Footprint(
+                largest(declared.resident, seen.resident),
+                largest(declared.load_peak, seen.load_peak),
+                largest(declared.per_request, seen.per_request),
+            )
+            self._settle(entry, both, "learned")
 
     def _settle(self, entry: Entry, footprint: Footprint, source: str) -> None:
         self._driver.scheduler.check(footprint, entry.id)
@@ -137,6 +144,9 @@ class Accounts:
         window.floor = await self._floor(entry)
         charges = largest(footprint.resident, measured.took)
         self._compare(entry, charges)
+        if charges != footprint.resident:  # what it took counts for the next load too
+            peak = largest(footprint.load_peak, measured.peak)
+            entry.footprint = Footprint(charges, peak, footprint.per_request)
         return charges
 
     async def _floor(self, entry: Entry) -> dict[str, int]:
@@ -168,7 +178,9 @@ class Accounts:
         now = effects.used(list(window.levels))
         working = {p: max(0, size - window.levels[p]) for p, size in now.items()}
         window.took = largest(window.took, working)
-        charges = largest(window.took, window.floor)
+        before = entry.footprint.resident if entry.footprint is not None else {}
+        unseen = {pool: size for pool, size in before.items() if pool not in now}
+        charges = largest(window.took, window.floor, unseen)
         self._compare(entry, charges)
         assert entry.footprint is not None
         seen = Footprint(charges, largest(charges, window.peak), entry.footprint.per_request)
@@ -210,7 +222,12 @@ class Accounts:
         if before is not None and still != before.amounts:
             self._driver.do(self._driver.scheduler.reclaimed, entry.id, still)
         self._kept[entry.id] = self._missing(total(still, kept))
-        self._driver.call_later(RECLAIM_SECONDS, self._look_for_returns)
+        self._look_later()
+
+    def _look_later(self) -> None:
+        if not self._looks:
+            self._looks = True
+            self._driver.call_later(RECLAIM_SECONDS, self._look_for_returns)
 
     def _missing(self, kept: dict[str, int]) -> Kept:
         return Kept(kept, self._effects.used(list(kept)), self._seen(kept))
@@ -224,6 +241,7 @@ class Accounts:
 
     def _look_for_returns(self) -> None:
         """See whether memory that was missed has come back."""
+        self._looks = False
         if self._effects.is_quiet:
             for id, kept in tuple(self._kept.items()):  # noqa: A001
                 still = self._still_missing(kept)
@@ -235,7 +253,7 @@ class Accounts:
                     del self._kept[id]
                 self._driver.do(self._driver.scheduler.reclaimed, id, still)
         if self._kept:
-            self._driver.call_later(RECLAIM_SECONDS, self._look_for_returns)
+            self._look_later()
 
     def _still_missing(self, kept: Kept) -> dict[str, int]:
         now, others = self._effects.used(list(kept.amounts)), self._seen(kept.amounts)
@@ -265,6 +283,16 @@ class Accounts:
         if now - self._looked_at >= LOOK_SECONDS:
             self._looked_at = now
             self.look(self._budgets)
+
+
+async def _ask(entry: Entry) -> Footprint | None:
+    try:
+        found: Footprint | None = await entry.model.footprint()
+    except BlazenError:
+        raise
+    except Exception as error:
+        raise LoadError(f"{entry.id}: {type(error).__name__}: {error}") from error
+    return found
 
 
 def _pool_of(model: object, budgets: Iterable[str]) -> str:

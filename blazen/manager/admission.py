@@ -62,6 +62,8 @@ class Admission:
     def release(self, lease: Ticket) -> None:
         """Take back a lease."""
         entry, scheduler = lease.entry, self.scheduler
+        if not lease.granted:
+            return
         if scheduler.queue:
             self._accounts.look_again()
         with self._lock:
@@ -115,9 +117,10 @@ class Admission:
 
     def _later(self, end: Callable[[], bool], loop: Loop | None) -> None:
         self._left.append(end)
-        if loop is not None:
-            # Where it is closed, whoever comes next does it.
-            self._driver.call(loop, self._sweep)
+        for there in (loop, self._driver.home):
+            # Where all are closed, whoever comes next does it.
+            if there is not None and self._driver.call(there, self._sweep):
+                return
 
     def _sweep(self) -> None:
         for _ in range(len(self._left)):
@@ -127,6 +130,13 @@ class Admission:
                 return
             if not end():
                 self._left.append(end)
+
+    async def stop_wanting(self) -> None:
+        """End the loads that are for nobody in particular."""
+        wants = tuple(self._wants)
+        for task in wants:
+            task.cancel()
+        await asyncio.gather(*wants, return_exceptions=True)
 
     def _hold(self, task: asyncio.Task[None]) -> None:
         self._wants.add(task)

@@ -18,7 +18,7 @@ from blazen.errors import (
     ValidationError,
 )
 from blazen.manager.admission import Admission
-from blazen.manager.entries import Entry
+from blazen.manager.entries import Entry, Phase
 from blazen.manager.events import EventHub, EventKind
 from blazen.manager.lease import Lease
 from blazen.manager.tracing import Span, Tracing
@@ -402,7 +402,7 @@ class Dispatch:
         The request would take its load with it when it goes to the fallback, and so would each
         one after it: the model would never be there.
         """
-        if entry.open or entry.remote:
+        if entry.remote or entry.phase is Phase.Ready:
             return
         self._admission.want(entry)
         if entry.load_seconds is not None and entry.load_seconds > patience and not entry.leases:

@@ -55,14 +55,18 @@ class Driver:
         self.lifecycle: Lifecycle
         self.home: Loop | None = None
         """The loop that was last waited on."""
+        self.stopped: set[Entry] = set()
+        """Whose load was cut short since nobody waited for it any more."""
         self._tasks: dict[Entry, tuple[asyncio.Task[None] | None, Loop, object]] = {}
         """What runs for each model, where, and which run of it that is."""
 
     def do(self, step: Callable[..., None], *arguments: Any, **settings: Any) -> None:
         """Tell the scheduler something, and do what follows. The time comes last."""
-        with self.lock:
-            step(*arguments, self.clock(), **settings)
-        self.perform()
+        try:
+            with self.lock:
+                step(*arguments, self.clock(), **settings)
+        finally:  # a policy that raises must not keep others from what is theirs
+            self.perform()
 
     def perform(self) -> None:
         """Do what is to be done. Called without the lock, on any thread."""
@@ -163,6 +167,7 @@ class Driver:
         task, loop, _ = self._tasks.get(entry, (None, None, None))
         if loop is None:
             return
+        self.stopped.add(entry)
         # One that is about to begin is on its way to the loop before this is.
         if not self.call(loop, task.cancel if task is not None else lambda: self._stop(entry)):
             self.rescue()

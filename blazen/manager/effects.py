@@ -64,10 +64,6 @@ class Effects:
         """Drop what is known of a model."""
         self._listeners.pop(entry, None)
 
-    def note(self) -> None:
-        """Note that something else changes the memory."""
-        self._doings += 1
-
     async def load(self, entry: Entry) -> Measured:
         """Load a model; tell what it took where that could be measured."""
         pools = list(entry.charges)

@@ -27,7 +27,7 @@ class EventKind(str, Enum):
     Registered = "registered"
     Unregistered = "unregistered"
     Waiting = "waiting"
-    """A request waits: ``detail`` says what for."""
+    """A request waits: for room, for a load, or for its turn."""
     Loading = "loading"
     Loaded = "loaded"
     """``seconds`` is how long it took, ``bytes`` what the model holds."""

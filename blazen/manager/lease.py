@@ -28,7 +28,7 @@ class Lease(Ticket):
     While it is held the model is loaded, and neither evicted nor unloaded.
     """
 
-    __slots__ = ("_admission", "_future", "_loop", "_timeout", "evicted")
+    __slots__ = ("_admission", "_future", "_loop", "_timeout")
 
     def __init__(
         self,
@@ -89,7 +89,6 @@ class Lease(Ticket):
         self._admission.release(self)
         if _held.get() is self:
             _held.set(self.parent)
-        self.parent = None
 
     def abandon(
         self, source: Source[Any] | None = None, loop: asyncio.AbstractEventLoop | None = None

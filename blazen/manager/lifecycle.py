@@ -55,11 +55,13 @@ class ModelLifecycle:
         except BaseException as error:  # noqa: BLE001 - whoever waits for the model raises it
             await self._clean(entry)
             self._cancelled.discard(entry)
+            driver.stopped.discard(entry)
             memory = is_out_of_memory(error)
             driver.do(driver.scheduler.load_failed, entry, error, out_of_memory=memory)
             return
         seconds = driver.clock() - started
         self._cancelled.discard(entry)
+        driver.stopped.discard(entry)
         charges = await self._accounts.opened(entry, measured)
         driver.do(driver.scheduler.loaded, entry, charges, seconds)
 
@@ -69,9 +71,10 @@ class ModelLifecycle:
         Where someone still waits it is begun again, but only once: a model that cancels itself each
         time would be loaded for ever.
         """
-        demand = entry.demand
-        if demand is None or not demand.tickets or entry not in self._cancelled:
-            if demand is not None and demand.tickets:
+        demand, ours = entry.demand, entry in self._driver.stopped
+        self._driver.stopped.discard(entry)
+        if ours or demand is None or not demand.tickets or entry not in self._cancelled:
+            if not ours and demand is not None and demand.tickets:
                 self._cancelled.add(entry)
             await self.stop_loading(entry)
             return

@@ -297,7 +297,8 @@ class Look(Ties):
         before = [demand for demand in self.queue if demand.entry is not entry]
         room = self._room()
         for demand in before:
-            _add(room, demand.gain)
+            # What is being unloaded for it is in the room already.
+            _add(room, total(*(claimed.held for claimed in demand.claims)))
             _add(room, demand.need, -1)
         chosen = choose(Snapshot(now, room, self._may_go(entry)), need, self.policy)
         lacking = self._never(entry, need, set())

@@ -199,6 +199,7 @@ class ModelManager(Dispatch):
             if local:
                 self._by_model[_identity(model)] = entry
             self._hub.tell(EventKind.Registered, id)
+        self._driver.perform()
         if preload and local:
             self._admission.want(entry)
 
@@ -215,7 +216,7 @@ class ModelManager(Dispatch):
                 if not entry.remote:
                     await self._unload(entry, timeout)
                 with self._driver.lock:
-                    removed = self._scheduler.remove(entry)
+                    removed = self._scheduler.remove(entry, self._driver.clock())
                     if removed and self._entries.get(id) is entry:
                         del self._entries[id]
                         self._by_model.pop(_identity(entry.model), None)
@@ -303,13 +304,17 @@ class ModelManager(Dispatch):
 
     async def unload_all(self) -> None:
         """Unload every model, once the requests of each have ended."""
-        entries = [e for e in tuple(self._entries.values()) if e.phase is not Phase.Unloaded]
-        ended = await asyncio.gather(
-            *(self._unload(entry, None) for entry in entries), return_exceptions=True
-        )
-        for problem in ended:
-            if isinstance(problem, BaseException):
-                raise problem
+        await self._admission.stop_wanting()
+        problems: list[BaseException] = []
+        while not problems:
+            entries = [e for e in tuple(self._entries.values()) if _is_here(e)]
+            if not entries:
+                return
+            ended = await asyncio.gather(
+                *(self._unload(entry, None) for entry in entries), return_exceptions=True
+            )
+            problems = [problem for problem in ended if problem is not None]
+        raise problems[0]
 
     # What there is
 
@@ -384,8 +389,8 @@ class ModelManager(Dispatch):
 
     def _engines_at_once(self) -> int:
         """Give among how many engines the cores are divided that can't change their threads."""
-        fixed = sum(1 for e in self._entries.values() if e.threads and e.fixed_threads)
-        others = any(e.threads and not e.fixed_threads for e in self._entries.values())
+        fixed = sum(1 for e in tuple(self._entries.values()) if e.threads and e.fixed_threads)
+        others = any(e.threads and not e.fixed_threads for e in tuple(self._entries.values()))
         return max(1, min(ENGINES_AT_ONCE, fixed + others))
 
     def _check_pool(self, pool: str) -> None:
@@ -402,6 +407,10 @@ _STATES = {
 }
 
 _identity = id
+
+
+def _is_here(entry: Entry) -> bool:
+    return not entry.remote and entry.phase is not Phase.Unloaded
 
 
 def _names(fallback: str | Sequence[str]) -> tuple[str, ...]:

@@ -66,7 +66,7 @@ def _amount(size: int | str) -> int:
 
 
 class Ledger:
-    """The account of every pool. ``used + quarantined <= budget`` holds at every instant."""
+    """The account of every pool: within its budget, but for what was only measured afterwards."""
 
     def __init__(self, budgets: Mapping[str, int]) -> None:
         self.budgets = dict(budgets)
@@ -84,13 +84,13 @@ class Ledger:
         for pool, size in after.items():
             self.used[pool] += size
 
-    def observe(self, available: Mapping[str, int | None], pending: Amounts) -> None:
-        """Note what the machine can still give; ``pending`` is promised but not yet taken."""
+    def observe(self, available: Mapping[str, int | None]) -> None:
+        """Note what the machine can still give."""
         for pool, real in available.items():
             if real is None or pool not in self.budgets:
                 continue
             promised = self.budgets[pool] - self.used[pool] - self.quarantined[pool]
-            self.foreign[pool] = max(0, promised - max(0, real - pending.get(pool, 0)))
+            self.foreign[pool] = max(0, promised - max(0, real))
 
     def free(self, pool: str) -> int:
         """Give what can be handed out now."""

@@ -66,9 +66,9 @@ class Scheduler(Look):
         self._rest(entry, now)
         self._refresh(entry)
 
-    def remove(self, entry: Entry) -> bool:
+    def remove(self, entry: Entry, now: float) -> bool:
         """Forget a model, unless it is in memory; who waits for it is turned away."""
-        self.turn_away(entry)
+        self.turn_away(entry, now)
         if not entry.remote and (entry.phase is not Phase.Unloaded or entry.demand is not None):
             return False
         if self.entries.get(entry.id) is entry:  # not another one that has its name by now
@@ -173,12 +173,13 @@ class Scheduler(Look):
                 self._refresh(entry)
                 self.pump(now)
 
-    def turn_away(self, entry: Entry, now: float = 0.0) -> None:
+    def turn_away(self, entry: Entry, now: float) -> None:
         """Refuse all who wait for a model that is being unregistered."""
         if entry.demand is not None and entry.phase is not Phase.Loading:
             words = f"{entry.id!r} was unregistered while requests waited for it"
             self._refuse(entry.demand, ValidationError(words))
             self._bring_back(entry, now)
+            self.pump(now)
 
     def loaded(self, entry: Entry, charges: Amounts, seconds: float, now: float) -> None:
         """Hear that a model is loaded, and what it holds."""
@@ -301,8 +302,9 @@ class Scheduler(Look):
 
     def observe(self, available: Mapping[str, int | None]) -> None:
         """Note what the machine can still give, before a look at the queue."""
-        loading = (entry.charges for entry in self._resident if entry.phase is Phase.Loading)
-        self.ledger.observe(available, total(*loading))
+        # While a model loads nobody can say how much of what is gone it has taken.
+        loading = {p for e in self._resident if e.phase is Phase.Loading for p in e.charges}
+        self.ledger.observe({p: size for p, size in available.items() if p not in loading})
         self._looked = False
         self._limits += 1
 

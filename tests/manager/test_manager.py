@@ -768,3 +768,105 @@ def test_the_first_documentation_runs_with_a_stand_in_for_the_cloud(snippets, mo
     path = Path(__file__).parents[1] / "seed" / "model_manager.py"
     snippets(path.read_text("utf-8") + "\nprint(cloud.content, '/', local.content)\n", path)
     assert re.search(r"from afar / \S", capsys.readouterr().out)
+
+
+# What strangers stumbled over
+
+
+def test_blocking_callers_are_told_too_that_they_would_wait_for_themselves():
+    whole = blazen.blocking(manager(2))
+    for name in ("a", "b", "c"):
+        whole.register(name, echo(name), memory_estimate_bytes=GIB)
+    with whole.lease("a"), whole.lease("b"):
+        with pytest.raises(BudgetError, match="would wait for itself"):
+            whole.complete("c", "Hello")
+        with pytest.raises(BlazenError, match="has a lease on it"):
+            whole.unload("a")
+    assert whole.complete("c", "Hello").content == "Hello"
+    assert "a" in whole
+    assert len(whole) == 3
+    whole.unload_all()
+
+
+def test_blocking_callers_hear_events():
+    whole = blazen.blocking(manager())
+    whole.register("a", echo(), memory_estimate_bytes=GIB)
+    heard = whole.events()
+    whole.load("a")
+    kinds = []
+    for event in heard:
+        kinds.append(event.kind)
+        if event.kind is EventKind.Loaded:
+            break
+    assert EventKind.Loading in kinds
+    whole.unload_all()
+
+
+async def test_a_chat_model_of_one_method_has_the_other():
+    class Whole:
+        async def complete(self, messages, options=None):
+            return blazen.ModelResponse(content="in one piece")
+
+    class Pieces:
+        def complete_stream(self, messages, options=None):
+            return Remote("in two").complete_stream(messages, options)
+
+    whole = manager()
+    await whole.register("whole", Whole())
+    await whole.register("pieces", Pieces())
+    stream = whole.complete_stream("whole", "Hello")
+    assert [chunk.content async for chunk in stream] == ["in one piece"]
+    assert (await whole.complete("pieces", "Hello")).content == "in two "
+
+
+async def test_a_loaded_model_with_a_part_for_each_request_is_not_passed_over():
+    whole = manager(4)
+    parts = Footprint({"cpu": GIB}, per_request={"cpu": GIB})
+    await whole.register("a", echo(load_delay=0.05), footprint=parts, fallback="b", deadline=0.01)
+    await whole.register("b", Remote())
+    await whole.load("a")
+    assert (await whole.complete("a", "Hello")).route.answered == "a"
+    await whole.unload_all()
+
+
+async def test_what_is_held_counts_whatever_ended_in_between():
+    whole = await filled(4, gib=3)
+    async with whole.lease("m0"):
+        stream = await whole.complete_stream("m1", "one two")
+        async with whole.lease("m2"):
+            await stream.aclose()
+            with pytest.raises(BlazenError, match="has a lease on it"):
+                await whole.unload("m0")
+    await whole.unload_all()
+
+
+async def test_an_unload_that_takes_too_long_says_who_holds_the_model():
+    whole = await filled(1)
+    async with whole.lease("m0"):
+        late = contextvars.Context().run(asyncio.ensure_future, whole.unload("m0", timeout=0.01))
+        with pytest.raises(blazen.TimeoutError, match=r"'m0' was not unloaded.*in use by 1"):
+            await late
+    await whole.unload_all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"policy": "lru"}, "policy takes a function"),
+        ({"learn": "fp.json"}, "learn takes True, False or LearnedFootprints"),
+        ({"measure": "yes"}, "measure takes True, False or a Meter"),
+    ],
+)
+def test_parts_of_the_wrong_kind_are_refused_at_once(settings, words):
+    with pytest.raises(ValidationError, match=words):
+        ModelManager(1, **settings)
+
+
+async def test_a_request_with_odd_settings_is_refused():
+    whole = await filled(1)
+    with pytest.raises(ValidationError, match="fallback takes the names of models"):
+        await whole.register("x", echo(), memory_estimate_bytes=1, fallback=Remote())
+    with pytest.raises(ValidationError, match="timeout must be a number"):
+        await whole.complete("m0", "Hello", timeout="5")
+    with pytest.raises(ValidationError, match="priority must be a whole number"):
+        await whole.complete("m0", "Hello", priority="high")

@@ -460,7 +460,7 @@ def test_one_that_was_unregistered_is_not_brought_back_under_another_that_has_it
     victim, entry = world.add("v", 6, loaded=True), world.add("a", 6)
     world.ask(entry)
     world.gone(victim)
-    assert world.scheduler.remove(victim)
+    assert world.scheduler.remove(victim, 0.0)
     world.add("v", 6)
     world.failed(entry)
     assert world.loading == []
@@ -471,7 +471,7 @@ def test_removing_a_model_leaves_another_that_has_its_name_alone():
     world = World()
     old = world.add("v", 6)
     new = world.add("v", 6)
-    assert world.scheduler.remove(old)
+    assert world.scheduler.remove(old, 0.0)
     assert world.scheduler.entries["v"] is new
 
 
@@ -512,7 +512,7 @@ def test_memory_that_is_missing_twice_is_quarantined_twice():
     world.unload(entry)
     world.gone(entry)
     assert world.scheduler.ledger.quarantined == {"cpu": 2}
-    world.scheduler.remove(entry)
+    world.scheduler.remove(entry, 0.0)
     assert world.scheduler.ledger.quarantined == {"cpu": 2}
     world.scheduler.reclaimed("a", {}, world.now)
     assert world.scheduler.ledger.free("cpu") == 10
