@@ -68,8 +68,11 @@ CANT_START = (BudgetError, LoadError, MissingExtraError, ModelNotFoundError, err
 
 def abilities(model: Any) -> tuple[dict[str, Callable[..., Any]], bool]:
     """Give what a model can be asked for, and whether it runs on this machine."""
-    found = ((verb, getattr(model, method, None)) for verb, method in VERBS.items())
-    can = {verb: method for verb, method in found if callable(method)}
+    can = {}
+    for verb, name in VERBS.items():
+        method = getattr(model, name, None)
+        if callable(method):
+            can[verb] = method
     if not can:
         raise ValidationError(
             f"{model!r:.80} is no model: it has none of {', '.join(sorted(set(VERBS.values())))}"

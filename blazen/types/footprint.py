@@ -31,7 +31,9 @@ class Footprint(Record):
 
     def __post_init__(self) -> None:
         for name in ("resident", "load_peak", "per_request"):
-            object.__setattr__(self, name, read_amounts(name, getattr(self, name)))
+            amounts = getattr(self, name)
+            if amounts != {}:
+                object.__setattr__(self, name, read_amounts(name, amounts))
 
     @classmethod
     def of(cls, resident: Mapping[str, int | str]) -> Footprint:
