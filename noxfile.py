@@ -15,7 +15,8 @@ PROJECT: dict[str, Any] = nox.project.load_toml(ROOT / "pyproject.toml")
 EXTRAS = list(PROJECT["project"]["optional-dependencies"])
 # A backend has its session from its entry point, so that a new one needs no edit here.
 BACKENDS = sorted({name for group in PROJECT["project"]["entry-points"].values() for name in group})
-LIBRARIES = [extra for extra in EXTRAS if extra not in {*BACKENDS, "starter"}]
+STARTERS = ("starter", "starter-more")
+LIBRARIES = [extra for extra in EXTRAS if extra not in {*BACKENDS, *STARTERS}]
 COVERAGE = ROOT / ".nox"
 # What the index has only as source and takes minutes to build: built once, for all sessions.
 SOURCES = ("llama-cpp-python",)
@@ -137,7 +138,7 @@ def core(session: nox.Session) -> None:
 def _alone(backend: str) -> None:
     @nox.session(name=backend)
     def alone(session: nox.Session) -> None:
-        _install(session, backend, "starter")
+        _install(session, backend, *STARTERS)
         _covered(session, *PARALLEL, *_files_of(backend))
 
     alone.__doc__ = f"The {backend!r} backend, with its own extra alone."

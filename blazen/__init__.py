@@ -35,9 +35,13 @@ if TYPE_CHECKING:
     from blazen.options import EmbedOptions as EmbedOptions
     from blazen.options import GgufEmbedOptions as GgufEmbedOptions
     from blazen.options import GgufRerankOptions as GgufRerankOptions
+    from blazen.options import KokoroOptions as KokoroOptions
     from blazen.options import LlamaCppOptions as LlamaCppOptions
     from blazen.options import LoraAdapter as LoraAdapter
     from blazen.options import MistralRsOptions as MistralRsOptions
+    from blazen.options import PiperOptions as PiperOptions
+    from blazen.options import WhisperModel as WhisperModel
+    from blazen.options import WhisperOptions as WhisperOptions
     from blazen.options import XllamaCppOptions as XllamaCppOptions
     from blazen.protocols.embedding import EmbeddingModel as EmbeddingModel
     from blazen.protocols.embedding import LocalEmbeddingModel as LocalEmbeddingModel
@@ -49,8 +53,10 @@ if TYPE_CHECKING:
     from blazen.protocols.rerank import Reranker as Reranker
     from blazen.protocols.three_d import ThreeD as ThreeD
     from blazen.protocols.three_d import ThreeD as ThreeDGeneration
+    from blazen.protocols.transcription import LocalTranscription as LocalTranscription
     from blazen.protocols.transcription import Transcription as Transcription
     from blazen.protocols.tts import TTS as TTS
+    from blazen.protocols.tts import LocalTTS as LocalTTS
     from blazen.registry import Backend as Backend
     from blazen.registry import backends as backends
     from blazen.sync import blocking as blocking
@@ -131,9 +137,13 @@ _HOMES = {
         "EmbedOptions",
         "GgufEmbedOptions",
         "GgufRerankOptions",
+        "KokoroOptions",
         "LlamaCppOptions",
         "LoraAdapter",
         "MistralRsOptions",
+        "PiperOptions",
+        "WhisperModel",
+        "WhisperOptions",
         "XllamaCppOptions",
     ),
     "blazen.protocols.embedding": (
@@ -151,8 +161,14 @@ _HOMES = {
         "Reranker",
     ),
     "blazen.protocols.three_d": ("ThreeD",),
-    "blazen.protocols.transcription": ("Transcription",),
-    "blazen.protocols.tts": ("TTS",),
+    "blazen.protocols.transcription": (
+        "LocalTranscription",
+        "Transcription",
+    ),
+    "blazen.protocols.tts": (
+        "TTS",
+        "LocalTTS",
+    ),
     "blazen.registry": (
         "Backend",
         "backends",

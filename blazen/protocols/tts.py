@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-from blazen.registry import Kind
+from blazen.options import KokoroOptions, PiperOptions
+from blazen.protocols.local import Local
+from blazen.registry import Factory, Kind, O, P
 from blazen.types.audio import Audio
 from blazen.types.speech import SpeechOptions, SpeechStream
+
+
+class TTSFactory(Factory[P, O, "LocalTTS"]):
+    """Builds a voice that runs on this machine."""
+
+    kind = "tts"
 
 
 class TTSKind(Kind):
     """The factories of `TTS`."""
 
     kind = "tts"
+
+    kokoro = TTSFactory("kokoro", KokoroOptions)
+    piper = TTSFactory("piper", PiperOptions)
 
 
 @runtime_checkable
@@ -26,3 +37,8 @@ class TTS(Protocol, metaclass=TTSKind):
     async def speak(self, text: str, options: SpeechOptions | None = None) -> Audio:
         """Speak, and give the whole audio."""
         return await self.speak_stream(text, options).collect()
+
+
+@runtime_checkable
+class LocalTTS(TTS, Local, Protocol):
+    """A voice on this machine."""

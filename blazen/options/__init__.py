@@ -1,0 +1,17 @@
+"""The options of the backends in this repository, one small dataclass each.
+
+The first field is what a spec names: ``Model.from_spec("xllamacpp:starter:chat")``.
+"""
+
+from blazen.options.chat import GgufOptions as GgufOptions
+from blazen.options.chat import LlamaCppOptions as LlamaCppOptions
+from blazen.options.chat import LoraAdapter as LoraAdapter
+from blazen.options.chat import MistralRsOptions as MistralRsOptions
+from blazen.options.chat import XllamaCppOptions as XllamaCppOptions
+from blazen.options.embedding import EmbedOptions as EmbedOptions
+from blazen.options.embedding import GgufEmbedOptions as GgufEmbedOptions
+from blazen.options.embedding import GgufRerankOptions as GgufRerankOptions
+from blazen.options.kokoro import KokoroOptions as KokoroOptions
+from blazen.options.piper import PiperOptions as PiperOptions
+from blazen.options.whisper import WhisperModel as WhisperModel
+from blazen.options.whisper import WhisperOptions as WhisperOptions

@@ -1,0 +1,49 @@
+"""Options of transcription with Whisper."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass
+from enum import Enum
+from os import PathLike
+
+from blazen.hardware import Device
+from blazen.options.checks import check_place, check_target
+
+
+class WhisperModel(str, Enum):
+    """The published sizes of Whisper; those that end in ``En`` hear English only."""
+
+    Tiny = "tiny"
+    TinyEn = "tiny.en"
+    Base = "base"
+    BaseEn = "base.en"
+    Small = "small"
+    SmallEn = "small.en"
+    Medium = "medium"
+    MediumEn = "medium.en"
+    LargeV1 = "large-v1"
+    LargeV2 = "large-v2"
+    LargeV3 = "large-v3"
+    LargeV3Turbo = "large-v3-turbo"
+
+
+@dataclass(frozen=True)
+class WhisperOptions:
+    """Whisper through whisper.cpp."""
+
+    model: WhisperModel | str | PathLike[str] = WhisperModel.Base
+    """A size, a ggml file (a path, a hub id, a URL), or ``starter:transcribe``."""
+    _: KW_ONLY
+    language: str | None = "auto"
+    """A code such as ``en``; ``auto`` has it found out, for each request anew."""
+    vad: bool = True
+    """Leave out where no one speaks: Whisper invents words there."""
+    temperature_fallback: bool = True
+    """Hear a stretch again, more freely, where the first try went wrong."""
+    threads: int | None = None
+    device: Device | str = "auto"
+    cache_dir: str | PathLike[str] | None = None
+
+    def __post_init__(self) -> None:
+        check_target("model", self.model)
+        check_place(self.device, self.threads)
