@@ -39,6 +39,8 @@ class Admission:
         with self._lock:
             if not self.scheduler.acquire(lease, self._clock()):
                 return False
+        if self._driver.alarms:  # those who never wait must see to it that time goes on
+            self._driver.rescue()
         if self.scheduler.has_actions:
             self._driver.perform()
         return True

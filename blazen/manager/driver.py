@@ -59,6 +59,8 @@ class Driver:
         """Whose load was cut short since nobody waited for it any more."""
         self._tasks: dict[Entry, tuple[asyncio.Task[None] | None, Loop, object]] = {}
         """What runs for each model, where, and which run of it that is."""
+        self.alarms: dict[object, tuple[float, Loop, Callable[[], object]]] = {}
+        """What is to be called when, and the loop that keeps the time."""
 
     def do(self, step: Callable[..., None], *arguments: Any, **settings: Any) -> None:
         """Tell the scheduler something, and do what follows. The time comes last."""
@@ -104,11 +106,20 @@ class Driver:
 
     def call_later(self, delay: float, what: Callable[[], object]) -> None:
         """Have something called after a while, on whichever loop is there."""
-        loop = self._loop()
-        self.call(loop, lambda: loop.call_later(delay, what))
+        loop, alarm = self._loop(), object()
+        self.alarms[alarm] = (self.clock() + delay, loop, what)
+
+        def ring() -> None:
+            if self.alarms.pop(alarm, None) is not None:
+                what()
+
+        self.call(loop, lambda: loop.call_later(delay, ring))
 
     def rescue(self) -> None:
-        """Take over the loads and unloads whose loop was closed before they ended."""
+        """Take over what closed loops have left undone: timers, loads, unloads."""
+        for alarm, (at, loop, what) in tuple(self.alarms.items()):
+            if loop.is_closed() and self.alarms.pop(alarm, None) is not None:
+                self.call_later(max(0.0, at - self.clock()), what)
         for entry, (task, loop, _) in tuple(self._tasks.items()):
             if loop.is_closed() and (task is None or not task.done()):
                 self._take_over(entry)

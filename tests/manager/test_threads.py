@@ -282,3 +282,23 @@ def test_one_who_waits_on_a_loop_that_is_closed_holds_nothing():
     in_threads(lambda: asyncio.run(manager.complete("m0", "?")))
     asyncio.run_coroutine_threadsafe(manager.complete("m1", "?"), background_loop()).result(WAIT)
     end(machine, manager)
+
+
+def test_an_idle_time_goes_on_when_the_loop_that_kept_it_ends():
+    _, manager, (hot, brief) = house(gib=8, count=2)
+
+    async def first():
+        await manager.unregister("m1")
+        await manager.register("brief", brief, memory_estimate_bytes=2 * GIB, keep_alive=0.2)
+        await manager.complete("m0", "?")
+        await manager.complete("brief", "?")
+
+    async def then():
+        while brief.is_loaded:  # requests that never wait for anything
+            await manager.complete("m0", "?")
+            await asyncio.sleep(0.01)
+
+    asyncio.run(first())
+    assert brief.is_loaded
+    asyncio.run(asyncio.wait_for(then(), WAIT))
+    assert hot.is_loaded
