@@ -1,9 +1,9 @@
-"""Requests by a model's name, for every kind of model, with a lease for as long as each runs."""
+"""How a request finds its model: with a lease while it runs, along a chain of fallbacks."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,81 +17,24 @@ from blazen.errors import (
     UnsupportedError,
     ValidationError,
 )
+from blazen.manager.abilities import source_of
 from blazen.manager.admission import Admission
 from blazen.manager.entries import Entry, Phase
 from blazen.manager.events import EventHub, EventKind
 from blazen.manager.lease import Lease
 from blazen.manager.tracing import Span, Tracing
-from blazen.types.audio import Audio
-from blazen.types.chat import Messages
-from blazen.types.completion import (
-    CompletionOptions,
-    InferenceChunk,
-    InferenceChunkStream,
-    ModelResponse,
-    ToolCallDelta,
-)
-from blazen.types.embedding import EmbeddingResponse
-from blazen.types.generation import ImageOptions, ImageResponse, ImageStream, MeshOptions
-from blazen.types.mesh import Mesh
-from blazen.types.rerank import RerankResponse
 from blazen.types.route import Route, with_route
-from blazen.types.speech import SpeechOptions, SpeechStream
 from blazen.types.stream import Source, Stream
-from blazen.types.transcription import (
-    TranscriptionRequest,
-    TranscriptionResponse,
-    TranscriptionStream,
-)
 
 if TYPE_CHECKING:
     S = TypeVar("S", bound=Stream[Any, Any])
-
-VERBS = {
-    "complete": "complete",
-    "complete_stream": "complete_stream",
-    "embed": "embed",
-    "rerank": "rerank",
-    "transcribe": "transcribe",
-    "transcribe_stream": "transcribe_stream",
-    "speak": "speak",
-    "speak_stream": "speak_stream",
-    "generate_image": "generate",
-    "generate_image_stream": "generate_stream",
-    "image_to_mesh": "image_to_mesh",
-}
-"""What a manager can be asked for, and the method of a model that does it."""
 
 CANT_START = (BudgetError, LoadError, MissingExtraError, ModelNotFoundError, errors.TimeoutError)
 """What keeps a model from starting, so that its fallback is asked."""
 
 
-def abilities(model: Any) -> tuple[dict[str, Callable[..., Any]], bool]:
-    """Give what a model can be asked for, and whether it runs on this machine."""
-    can = {}
-    for verb, name in VERBS.items():
-        method = getattr(model, name, None)
-        if callable(method):
-            can[verb] = method
-    if not can:
-        raise ValidationError(
-            f"{model!r:.80} is no model: it has none of {', '.join(sorted(set(VERBS.values())))}"
-        )
-    if "complete" in can and "complete_stream" not in can:
-        can["complete_stream"] = _in_one_piece(can["complete"])
-    elif "complete_stream" in can and "complete" not in can:
-        can["complete"] = _collected(can["complete_stream"])
-    lifecycle = [name for name in ("load", "unload", "is_loaded") if hasattr(model, name)]
-    if lifecycle and len(lifecycle) < 3:
-        raise ValidationError(
-            f"{model!r:.80} has {' and '.join(lifecycle)} but not all of load, unload and "
-            "is_loaded: a model on this machine needs them all, one elsewhere none"
-        )
-    return can, bool(lifecycle)
-
-
 class Dispatch:
-    """The requests that `ModelManager` takes by name."""
+    """Asks a model by name, whatever it is asked for."""
 
     _admission: Admission
     _hub: EventHub
@@ -100,175 +43,6 @@ class Dispatch:
     if TYPE_CHECKING:
 
         def _entry(self, id: str) -> Entry: ...  # noqa: A002
-
-    async def complete(
-        self,
-        id: str,  # noqa: A002
-        messages: Messages,
-        options: CompletionOptions | Mapping[str, Any] | None = None,
-        *,
-        timeout: float | None = None,
-        priority: int | None = None,
-    ) -> ModelResponse:
-        """Answer in one piece. ``timeout`` is how long the model may take to be ready."""
-        answer: ModelResponse = await self._ask(
-            "complete", id, (messages, options), timeout, priority
-        )
-        return answer
-
-    def complete_stream(
-        self,
-        id: str,  # noqa: A002
-        messages: Messages,
-        options: CompletionOptions | Mapping[str, Any] | None = None,
-        *,
-        timeout: float | None = None,
-        priority: int | None = None,
-    ) -> InferenceChunkStream:
-        """Answer piece by piece; the model is held until the stream ends, is closed or dropped."""
-        arguments = (messages, options)
-        return self._stream(
-            InferenceChunkStream, "complete_stream", id, arguments, timeout, priority
-        )
-
-    async def stream(
-        self,
-        id: str,  # noqa: A002
-        messages: Messages,
-        on_chunk: Callable[[InferenceChunk], object],
-        options: CompletionOptions | Mapping[str, Any] | None = None,
-        *,
-        timeout: float | None = None,
-        priority: int | None = None,
-    ) -> ModelResponse:
-        """Answer, with a function called for each piece; give the whole."""
-        pieces = self.complete_stream(id, messages, options, timeout=timeout, priority=priority)
-        async with pieces:
-            async for chunk in pieces:
-                on_chunk(chunk)
-        return pieces.response
-
-    async def embed(
-        self,
-        id: str,  # noqa: A002
-        texts: str | Sequence[str],
-        *,
-        timeout: float | None = None,
-        priority: int | None = None,
-    ) -> EmbeddingResponse:
-        """Give a vector for each text."""
-        answer: EmbeddingResponse = await self._ask("embed", id, (texts,), timeout, priority)
-        return answer
-
-    async def rerank(
-        self,
-        id: str,  # noqa: A002
-        query: str,
-        documents: Sequence[str],
-        *,
-        top: int | None = None,
-        timeout: float | None = None,
-        priority: int | None = None,
-    ) -> RerankResponse:
-        """Give the documents, the most relevant first."""
-        answer: RerankResponse = await self._ask(
-            "rerank", id, (query, documents), timeout, priority, {"top": top}
-        )
-        return answer
-
-    async def transcribe(
-        self,
-        id: str,  # noqa: A002
-        request: TranscriptionRequest | Any,
-        *,
-        timeout: float | None = None,
-        priority: int | None = None,
-    ) -> TranscriptionResponse:
-        """Write down speech."""
-        answer: TranscriptionResponse = await self._ask(
-            "transcribe", id, (request,), timeout, priority
-        )
-        return answer
-
-    def transcribe_stream(
-        self,
-        id: str,  # noqa: A002
-        request: TranscriptionRequest | Any,
-        *,
-        timeout: float | None = None,
-        priority: int | None = None,
-    ) -> TranscriptionStream:
-        """Write down speech piece by piece."""
-        return self._stream(
-            TranscriptionStream, "transcribe_stream", id, (request,), timeout, priority
-        )
-
-    async def speak(
-        self,
-        id: str,  # noqa: A002
-        text: str,
-        options: SpeechOptions | None = None,
-        *,
-        timeout: float | None = None,
-        priority: int | None = None,
-    ) -> Audio:
-        """Speak a text."""
-        answer: Audio = await self._ask("speak", id, (text, options), timeout, priority)
-        return answer
-
-    def speak_stream(
-        self,
-        id: str,  # noqa: A002
-        text: str,
-        options: SpeechOptions | None = None,
-        *,
-        timeout: float | None = None,
-        priority: int | None = None,
-    ) -> SpeechStream:
-        """Speak a text piece by piece."""
-        return self._stream(SpeechStream, "speak_stream", id, (text, options), timeout, priority)
-
-    async def generate_image(
-        self,
-        id: str,  # noqa: A002
-        prompt: str,
-        options: ImageOptions | None = None,
-        *,
-        timeout: float | None = None,
-        priority: int | None = None,
-    ) -> ImageResponse:
-        """Make images of a prompt."""
-        answer: ImageResponse = await self._ask(
-            "generate_image", id, (prompt, options), timeout, priority
-        )
-        return answer
-
-    def generate_image_stream(
-        self,
-        id: str,  # noqa: A002
-        prompt: str,
-        options: ImageOptions | None = None,
-        *,
-        timeout: float | None = None,
-        priority: int | None = None,
-    ) -> ImageStream:
-        """Make images of a prompt step by step."""
-        return self._stream(
-            ImageStream, "generate_image_stream", id, (prompt, options), timeout, priority
-        )
-
-    async def image_to_mesh(
-        self,
-        id: str,  # noqa: A002
-        image: Any,
-        options: MeshOptions | None = None,
-        *,
-        timeout: float | None = None,
-        priority: int | None = None,
-    ) -> Mesh:
-        """Make a mesh of what an image shows."""
-        answer: Mesh = await self._ask("image_to_mesh", id, (image, options), timeout, priority)
-        return answer
 
     async def _ask(
         self,
@@ -337,7 +111,7 @@ class Dispatch:
             lease = None
             try:
                 lease, route = await self._start(verb, entry, timeout, priority, span)
-                source = await _source_of(lease.entry.can[verb](*arguments))
+                source = await source_of(lease.entry.can[verb](*arguments))
             except BaseException as error:
                 if lease is not None:
                     lease.release()
@@ -461,47 +235,6 @@ class LeasedSource(Source[Any]):
     def __del__(self) -> None:
         if self._lease.granted:
             self.abandon()
-
-
-async def _source_of(pieces: Any) -> Source[Any]:
-    """Start a model's stream, and give what its pieces come from."""
-    if isinstance(pieces, Stream):
-        return await pieces.begin()
-    if hasattr(pieces, "__await__"):
-        pieces = await pieces
-    return await Stream.of(pieces.__aiter__()).begin()
-
-
-def _in_one_piece(complete: Callable[..., Any]) -> Callable[..., InferenceChunkStream]:
-    """Make a stream of a chat model's whole answers."""
-
-    def stream(messages: Messages, options: Any = None) -> InferenceChunkStream:
-        async def pieces() -> AsyncIterator[InferenceChunk]:
-            answer: ModelResponse = await complete(messages, options)
-            yield InferenceChunk(
-                content=answer.content,
-                reasoning=answer.reasoning,
-                tool_calls=tuple(
-                    ToolCallDelta(place, call.id, call.name, call.arguments)
-                    for place, call in enumerate(answer.tool_calls)
-                ),
-                finish_reason=answer.finish_reason,
-                usage=answer.usage,
-            )
-
-        return InferenceChunkStream.of(pieces())
-
-    return stream
-
-
-def _collected(stream: Callable[..., Any]) -> Callable[..., Awaitable[ModelResponse]]:
-    """Make whole answers of a chat model's streams."""
-
-    async def complete(messages: Messages, options: Any = None) -> ModelResponse:
-        found = InferenceChunkStream(lambda: _source_of(stream(messages, options)))
-        return await found.collect()
-
-    return complete
 
 
 def _shortest(one: float | None, other: float | None) -> float | None:

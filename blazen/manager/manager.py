@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from blazen import hardware
 from blazen.checks import check_range, unknown_name
 from blazen.errors import ValidationError
+from blazen.manager.abilities import abilities
 from blazen.manager.accounts import Accounts
 from blazen.manager.admission import Admission
-from blazen.manager.dispatch import Dispatch, abilities
 from blazen.manager.driver import Driver
 from blazen.manager.effects import Effects, threads_of
 from blazen.manager.entries import Entry, Phase
@@ -25,6 +25,7 @@ from blazen.manager.meter import MachineMeter, Meter
 from blazen.manager.metrics import Counters, MetricsServer, prometheus_text
 from blazen.manager.policy import Policy, least_recently_used
 from blazen.manager.pools import detect_budgets, read_budgets
+from blazen.manager.requests import Requests
 from blazen.manager.scheduler import Scheduler
 from blazen.manager.status import Explanation, ManagerStatus, ModelStatus, PoolStatus, State
 from blazen.manager.tracing import Tracing
@@ -41,7 +42,7 @@ ENGINES_AT_ONCE = 2
 """Among how many engines the cores are divided, where an engine's threads are fixed at its load."""
 
 
-class ModelManager(Dispatch):
+class ModelManager(Requests):
     """Holds many models, keeps each memory pool within its budget, and dispatches by name.
 
     Register more models than fit: the one that was not used for longest goes when another needs its
