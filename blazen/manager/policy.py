@@ -6,12 +6,15 @@ snapshot, to the manager, to its dry run and to the simulator.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from blazen.types.footprint import Amounts
+
+log = logging.getLogger("blazen.manager")
 
 
 class Holding(NamedTuple):
@@ -46,7 +49,11 @@ class Snapshot:
 
 
 Policy: TypeAlias = Callable[[Snapshot, Amounts], Iterable[Holding]]
-"""Gives a snapshot's holdings in the order in which they should go to make room for a need."""
+"""Gives a snapshot's holdings in the order in which they should go to make room for a need.
+
+One that it leaves out goes last: what must not go is pinned. It is asked under the manager's lock,
+and so must not call the manager.
+"""
 
 
 def least_recently_used(snapshot: Snapshot, need: Amounts) -> Iterable[Holding]:
@@ -99,7 +106,7 @@ def choose(snapshot: Snapshot, need: Amounts, policy: Policy) -> tuple[Holding, 
         return ()
     chosen: list[Holding] = []
     left = dict(lacking)
-    for holding in sorted(policy(snapshot, lacking), key=_reluctance):
+    for holding in sorted(_ordered(snapshot, lacking, policy), key=_reluctance):
         freed = [pool for pool in left if pool in holding.charges]
         if not freed:
             continue
@@ -111,6 +118,23 @@ def choose(snapshot: Snapshot, need: Amounts, policy: Policy) -> tuple[Holding, 
         if not left:
             return _without_spare(chosen, lacking)
     return None
+
+
+def _ordered(snapshot: Snapshot, need: Amounts, policy: Policy) -> Sequence[Holding]:
+    """Ask a policy, and put right what it gives: each holding once, the forgotten ones last.
+
+    A policy may be anybody's code, and a request that waits must not end with its mistake.
+    """
+    try:
+        order = list(policy(snapshot, need))
+        given = {holding[0]: holding for holding in order}
+    except Exception:  # the one that is there does instead
+        log.exception("the policy %r failed: the least recently used go first", policy)
+        return snapshot.holdings
+    known = {holding[0]: holding for holding in snapshot.holdings}
+    if len(order) == len(given) and given.keys() == known.keys():
+        return order
+    return list({name: known[name] for name in (*given, *known) if name in known}.values())
 
 
 def _reluctance(holding: Holding) -> tuple[bool, int]:

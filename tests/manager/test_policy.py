@@ -34,7 +34,29 @@ def snapshots(draw):
     return Snapshot(100.0, room, holdings)
 
 
-policies = st.sampled_from([least_recently_used, ReloadCost()])
+def fails(snapshot, need):
+    raise RuntimeError("not today")
+
+
+def says_twice(snapshot, need):
+    return [*snapshot.holdings, *snapshot.holdings]
+
+
+def forgets(snapshot, need):
+    return snapshot.holdings[1::2]
+
+
+def invents(snapshot, need):
+    stranger = Holding("stranger", {"cpu": 99, "gpu:0": 99}, False, 0, 0.0, 0.0, 0, 0.0, 0)
+    return [stranger, *snapshot.holdings]
+
+
+def gives_rubbish(snapshot, need):
+    return [None, 7]
+
+
+MISTAKEN = (fails, says_twice, forgets, invents, gives_rubbish)
+policies = st.sampled_from([least_recently_used, ReloadCost(), *MISTAKEN])
 
 
 def freed(snapshot, chosen, pool):
@@ -119,3 +141,12 @@ def test_room_of_another_pool_is_no_help():
     other = held("gpu", 4)._replace(charges={"gpu:0": 8})
     snapshot = Snapshot(0.0, {"cpu": 0, "gpu:0": 0}, [other])
     assert choose(snapshot, {"cpu": 4}, least_recently_used) is None
+
+
+def test_a_mistaken_policy_still_has_those_that_are_there_go():
+    holdings = [Holding(f"m{n}", {"cpu": 1}, False, 0, n, 0.0, 1, 1.0, 0) for n in range(3)]
+    snapshot = Snapshot(9.0, {"cpu": 0, "gpu:0": 0}, holdings)
+    for policy in MISTAKEN:
+        chosen = choose(snapshot, {"cpu": 3}, policy)
+        assert sorted(holding.id for holding in chosen) == ["m0", "m1", "m2"], policy
+    assert [holding.id for holding in choose(snapshot, {"cpu": 1}, forgets)] == ["m1"]
