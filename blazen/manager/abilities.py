@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from blazen.errors import ValidationError
+from blazen.protocols import embedding
 from blazen.types.chat import Messages
 from blazen.types.completion import (
     InferenceChunk,
@@ -19,6 +21,13 @@ VERBS = {
     "complete": "complete",
     "complete_stream": "complete_stream",
     "embed": "embed",
+    "embed_query": "embed_query",
+    "embed_stream": "embed_stream",
+    "embed_sparse": "embed_sparse",
+    "embed_sparse_query": "embed_sparse_query",
+    "embed_tokens": "embed_tokens",
+    "embed_tokens_query": "embed_tokens_query",
+    "embed_images": "embed_images",
     "rerank": "rerank",
     "transcribe": "transcribe",
     "transcribe_stream": "transcribe_stream",
@@ -46,6 +55,10 @@ def abilities(model: Any) -> tuple[dict[str, Callable[..., Any]], bool]:
         can["complete_stream"] = _in_one_piece(can["complete"])
     elif "complete_stream" in can and "complete" not in can:
         can["complete"] = _collected(can["complete_stream"])
+    if "embed" in can:
+        embed = can["embed"]
+        can.setdefault("embed_query", embed)
+        can.setdefault("embed_stream", functools.partial(embedding.stream, embed))
     lifecycle = [name for name in ("load", "unload", "is_loaded") if hasattr(model, name)]
     if lifecycle and len(lifecycle) < 3:
         raise ValidationError(

@@ -14,16 +14,19 @@ from blazen.types.completion import (
     InferenceChunkStream,
     ModelResponse,
 )
-from blazen.types.embedding import EmbeddingResponse
+from blazen.types.embedding import EmbeddingResponse, EmbeddingStream
 from blazen.types.generation import ImageOptions, ImageResponse, ImageStream, MeshOptions
 from blazen.types.mesh import Mesh
 from blazen.types.rerank import RerankResponse
+from blazen.types.sparse import SparseEmbeddingResponse
 from blazen.types.speech import SpeechOptions, SpeechStream
+from blazen.types.token_vectors import TokenEmbeddingResponse
 from blazen.types.transcription import (
     TranscriptionRequest,
     TranscriptionResponse,
     TranscriptionStream,
 )
+from blazen.types.windows import Texts
 
 
 class Requests(Dispatch):
@@ -86,6 +89,99 @@ class Requests(Dispatch):
     ) -> EmbeddingResponse:
         """Give a vector for each text."""
         answer: EmbeddingResponse = await self._ask("embed", id, (texts,), timeout, priority)
+        return answer
+
+    async def embed_query(
+        self,
+        id: str,  # noqa: A002
+        texts: str | Sequence[str],
+        *,
+        timeout: float | None = None,
+        priority: int | None = None,
+    ) -> EmbeddingResponse:
+        """Give the vector of what is searched with."""
+        answer: EmbeddingResponse = await self._ask("embed_query", id, (texts,), timeout, priority)
+        return answer
+
+    def embed_stream(
+        self,
+        id: str,  # noqa: A002
+        texts: Texts,
+        *,
+        timeout: float | None = None,
+        priority: int | None = None,
+    ) -> EmbeddingStream:
+        """Embed any number of texts, some at a time; the model is held until the stream ends."""
+        return self._stream(EmbeddingStream, "embed_stream", id, (texts,), timeout, priority)
+
+    async def embed_sparse(
+        self,
+        id: str,  # noqa: A002
+        texts: str | Sequence[str],
+        *,
+        timeout: float | None = None,
+        priority: int | None = None,
+    ) -> SparseEmbeddingResponse:
+        """Give a sparse vector for each text."""
+        answer: SparseEmbeddingResponse = await self._ask(
+            "embed_sparse", id, (texts,), timeout, priority
+        )
+        return answer
+
+    async def embed_sparse_query(
+        self,
+        id: str,  # noqa: A002
+        texts: str | Sequence[str],
+        *,
+        timeout: float | None = None,
+        priority: int | None = None,
+    ) -> SparseEmbeddingResponse:
+        """Give the sparse vector of what is searched with."""
+        answer: SparseEmbeddingResponse = await self._ask(
+            "embed_sparse_query", id, (texts,), timeout, priority
+        )
+        return answer
+
+    async def embed_tokens(
+        self,
+        id: str,  # noqa: A002
+        texts: str | Sequence[str],
+        *,
+        timeout: float | None = None,
+        priority: int | None = None,
+    ) -> TokenEmbeddingResponse:
+        """Give the vectors of each text's tokens."""
+        answer: TokenEmbeddingResponse = await self._ask(
+            "embed_tokens", id, (texts,), timeout, priority
+        )
+        return answer
+
+    async def embed_tokens_query(
+        self,
+        id: str,  # noqa: A002
+        texts: str | Sequence[str],
+        *,
+        timeout: float | None = None,
+        priority: int | None = None,
+    ) -> TokenEmbeddingResponse:
+        """Give the vectors of the tokens of what is searched with."""
+        answer: TokenEmbeddingResponse = await self._ask(
+            "embed_tokens_query", id, (texts,), timeout, priority
+        )
+        return answer
+
+    async def embed_images(
+        self,
+        id: str,  # noqa: A002
+        images: Any | Sequence[Any],
+        *,
+        timeout: float | None = None,
+        priority: int | None = None,
+    ) -> EmbeddingResponse:
+        """Give a vector for each image."""
+        answer: EmbeddingResponse = await self._ask(
+            "embed_images", id, (images,), timeout, priority
+        )
         return answer
 
     async def rerank(

@@ -11,16 +11,27 @@ from pathlib import Path
 import pytest
 
 import blazen
-from blazen import Footprint, LoadError, ModelManager, ProviderError, UnsupportedError
+from blazen import (
+    EmbeddingResponse,
+    Footprint,
+    LoadError,
+    ModelManager,
+    ProviderError,
+    UnsupportedError,
+    Vectors,
+)
 from blazen.errors import BlazenError, BudgetError, ValidationError
 from blazen.manager import EventKind, LearnedFootprints, State
 from blazen.testing import (
     EchoEmbedding,
     EchoImage,
+    EchoImageEmbedding,
     EchoMesh,
     EchoModel,
     EchoOptions,
     EchoReranker,
+    EchoSparse,
+    EchoTokens,
     EchoTranscription,
     EchoTTS,
 )
@@ -237,6 +248,9 @@ async def test_every_kind_of_model_is_asked_by_name(tmp_path):
         "hear": EchoTranscription,
         "draw": EchoImage,
         "shape": EchoMesh,
+        "sparse": EchoSparse,
+        "tokens": EchoTokens,
+        "see": EchoImageEmbedding,
     }.items():
         await whole.register(name, model(EchoOptions(name)), memory_estimate_bytes=GIB)
     assert (await whole.complete("chat", "Hello you")).content == "Hello you"
@@ -246,6 +260,13 @@ async def test_every_kind_of_model_is_asked_by_name(tmp_path):
     async with whole.complete_stream("chat", "three four") as stream:
         assert "".join([chunk.content or "" async for chunk in stream]) == "three four"
     assert len((await whole.embed("embed", ["a", "b"])).embeddings) == 2
+    assert len((await whole.embed_query("embed", "a")).embeddings) == 1
+    async for some in whole.embed_stream("embed", (str(number) for number in range(3))):
+        assert len(some.embeddings) == 3
+        assert whole.status().models[1].leases == 1
+    for name, verb in (("sparse", "embed_sparse"), ("tokens", "embed_tokens")):
+        for method in (getattr(whole, verb), getattr(whole, f"{verb}_query")):
+            assert len((await method(name, ["a cat", "a dog"])).embeddings) == 2
     ranked = await whole.rerank("rerank", "cat", ["dog", "cat"], top=1)
     assert ranked.results[0].document == "cat"
     sound = await whole.speak("say", "Hello")
@@ -256,9 +277,22 @@ async def test_every_kind_of_model_is_asked_by_name(tmp_path):
     pytest.importorskip("PIL")
     pictures = await whole.generate_image("draw", "a cat")
     assert [step async for step in whole.generate_image_stream("draw", "a cat")]
+    assert len((await whole.embed_images("see", pictures.images)).embeddings) == 1
     pictures.images[0].save(image)
     assert len((await whole.image_to_mesh("shape", image)).faces) > 0
     await whole.unload_all()
+
+
+async def test_a_model_that_only_embeds_is_asked_for_queries_and_streams_too():
+    class Duck:
+        async def embed(self, texts):
+            return EmbeddingResponse(Vectors.of([[len(text), 1.0] for text in texts]))
+
+    whole = manager()
+    await whole.register("duck", Duck())
+    assert (await whole.embed_query("duck", ["four"])).embeddings.tolist() == [[4.0, 1.0]]
+    pieces = [piece async for piece in whole.embed_stream("duck", ["a", "bc"])]
+    assert pieces[0].embeddings.tolist() == [[1.0, 1.0], [2.0, 1.0]]
 
 
 async def test_what_a_model_cannot_do_names_what_it_can():
