@@ -35,24 +35,38 @@ if TYPE_CHECKING:
     from blazen.options import EmbedOptions as EmbedOptions
     from blazen.options import GgufEmbedOptions as GgufEmbedOptions
     from blazen.options import GgufRerankOptions as GgufRerankOptions
+    from blazen.options import ImageEmbedOptions as ImageEmbedOptions
     from blazen.options import KokoroOptions as KokoroOptions
     from blazen.options import LlamaCppOptions as LlamaCppOptions
     from blazen.options import LoraAdapter as LoraAdapter
     from blazen.options import MistralRsOptions as MistralRsOptions
     from blazen.options import PiperOptions as PiperOptions
+    from blazen.options import RerankOptions as RerankOptions
+    from blazen.options import SparseOptions as SparseOptions
+    from blazen.options import TokenEmbedOptions as TokenEmbedOptions
     from blazen.options import WhisperModel as WhisperModel
     from blazen.options import WhisperOptions as WhisperOptions
     from blazen.options import XllamaCppOptions as XllamaCppOptions
     from blazen.protocols.embedding import EmbeddingModel as EmbeddingModel
     from blazen.protocols.embedding import LocalEmbeddingModel as LocalEmbeddingModel
     from blazen.protocols.image import ImageGeneration as ImageGeneration
+    from blazen.protocols.image_embedding import ImageEmbeddingModel as ImageEmbeddingModel
+    from blazen.protocols.image_embedding import (
+        LocalImageEmbeddingModel as LocalImageEmbeddingModel,
+    )
     from blazen.protocols.local import Local as Local
     from blazen.protocols.model import LocalModel as LocalModel
     from blazen.protocols.model import Model as Model
     from blazen.protocols.rerank import LocalReranker as LocalReranker
     from blazen.protocols.rerank import Reranker as Reranker
+    from blazen.protocols.sparse import LocalSparseEmbeddingModel as LocalSparseEmbeddingModel
+    from blazen.protocols.sparse import SparseEmbeddingModel as SparseEmbeddingModel
     from blazen.protocols.three_d import ThreeD as ThreeD
     from blazen.protocols.three_d import ThreeD as ThreeDGeneration
+    from blazen.protocols.token_embedding import (
+        LocalTokenEmbeddingModel as LocalTokenEmbeddingModel,
+    )
+    from blazen.protocols.token_embedding import TokenEmbeddingModel as TokenEmbeddingModel
     from blazen.protocols.transcription import LocalTranscription as LocalTranscription
     from blazen.protocols.transcription import Transcription as Transcription
     from blazen.protocols.tts import TTS as TTS
@@ -83,7 +97,10 @@ if TYPE_CHECKING:
     from blazen.types.completion import ModelResponse as LlamaCppInferenceResult
     from blazen.types.completion import ModelResponse as ModelResponse
     from blazen.types.completion import TokenLogprob as TokenLogprob
+    from blazen.types.embedding import EmbeddingRecipe as EmbeddingRecipe
     from blazen.types.embedding import EmbeddingResponse as EmbeddingResponse
+    from blazen.types.embedding import EmbeddingStream as EmbeddingStream
+    from blazen.types.embedding import EmbeddingUsage as EmbeddingUsage
     from blazen.types.embedding import Vectors as Vectors
     from blazen.types.footprint import Footprint as Footprint
     from blazen.types.generation import ImageOptions as ImageOptions
@@ -91,18 +108,27 @@ if TYPE_CHECKING:
     from blazen.types.generation import ImageStream as ImageStream
     from blazen.types.generation import MeshOptions as MeshOptions
     from blazen.types.image import Image as Image
+    from blazen.types.live import LiveAudio as LiveAudio
     from blazen.types.mesh import Mesh as Mesh
     from blazen.types.progress import Progress as Progress
     from blazen.types.rerank import RankedDocument as RankedDocument
     from blazen.types.rerank import RerankResponse as RerankResponse
     from blazen.types.response_format import ResponseFormat as ResponseFormat
     from blazen.types.route import Route as Route
+    from blazen.types.sparse import SparseEmbeddingResponse as SparseEmbeddingResponse
+    from blazen.types.sparse import SparseVectors as SparseVectors
     from blazen.types.speech import SpeechOptions as SpeechOptions
     from blazen.types.speech import SpeechStream as SpeechStream
     from blazen.types.stream import Stream as Stream
+    from blazen.types.token_vectors import TokenEmbeddingResponse as TokenEmbeddingResponse
+    from blazen.types.token_vectors import TokenVectors as TokenVectors
+    from blazen.types.transcription import LanguageGuess as LanguageGuess
+    from blazen.types.transcription import Segment as Segment
+    from blazen.types.transcription import TranscriptionChunk as TranscriptionChunk
     from blazen.types.transcription import TranscriptionRequest as TranscriptionRequest
     from blazen.types.transcription import TranscriptionResponse as TranscriptionResponse
     from blazen.types.transcription import TranscriptionStream as TranscriptionStream
+    from blazen.types.transcription import Word as Word
     from blazen.weights.pull import pull as pull
     from blazen.weights.quantization import Quantization as Quantization
 
@@ -137,11 +163,15 @@ _HOMES = {
         "EmbedOptions",
         "GgufEmbedOptions",
         "GgufRerankOptions",
+        "ImageEmbedOptions",
         "KokoroOptions",
         "LlamaCppOptions",
         "LoraAdapter",
         "MistralRsOptions",
         "PiperOptions",
+        "RerankOptions",
+        "SparseOptions",
+        "TokenEmbedOptions",
         "WhisperModel",
         "WhisperOptions",
         "XllamaCppOptions",
@@ -151,6 +181,10 @@ _HOMES = {
         "LocalEmbeddingModel",
     ),
     "blazen.protocols.image": ("ImageGeneration",),
+    "blazen.protocols.image_embedding": (
+        "ImageEmbeddingModel",
+        "LocalImageEmbeddingModel",
+    ),
     "blazen.protocols.local": ("Local",),
     "blazen.protocols.model": (
         "LocalModel",
@@ -160,14 +194,22 @@ _HOMES = {
         "LocalReranker",
         "Reranker",
     ),
+    "blazen.protocols.sparse": (
+        "LocalSparseEmbeddingModel",
+        "SparseEmbeddingModel",
+    ),
     "blazen.protocols.three_d": ("ThreeD",),
+    "blazen.protocols.token_embedding": (
+        "LocalTokenEmbeddingModel",
+        "TokenEmbeddingModel",
+    ),
     "blazen.protocols.transcription": (
         "LocalTranscription",
         "Transcription",
     ),
     "blazen.protocols.tts": (
-        "TTS",
         "LocalTTS",
+        "TTS",
     ),
     "blazen.registry": (
         "Backend",
@@ -194,7 +236,10 @@ _HOMES = {
         "TokenLogprob",
     ),
     "blazen.types.embedding": (
+        "EmbeddingRecipe",
         "EmbeddingResponse",
+        "EmbeddingStream",
+        "EmbeddingUsage",
         "Vectors",
     ),
     "blazen.types.footprint": ("Footprint",),
@@ -205,6 +250,7 @@ _HOMES = {
         "MeshOptions",
     ),
     "blazen.types.image": ("Image",),
+    "blazen.types.live": ("LiveAudio",),
     "blazen.types.mesh": ("Mesh",),
     "blazen.types.progress": ("Progress",),
     "blazen.types.rerank": (
@@ -213,15 +259,27 @@ _HOMES = {
     ),
     "blazen.types.response_format": ("ResponseFormat",),
     "blazen.types.route": ("Route",),
+    "blazen.types.sparse": (
+        "SparseEmbeddingResponse",
+        "SparseVectors",
+    ),
     "blazen.types.speech": (
         "SpeechOptions",
         "SpeechStream",
     ),
     "blazen.types.stream": ("Stream",),
+    "blazen.types.token_vectors": (
+        "TokenEmbeddingResponse",
+        "TokenVectors",
+    ),
     "blazen.types.transcription": (
+        "LanguageGuess",
+        "Segment",
+        "TranscriptionChunk",
         "TranscriptionRequest",
         "TranscriptionResponse",
         "TranscriptionStream",
+        "Word",
     ),
     "blazen.weights.pull": ("pull",),
     "blazen.weights.quantization": ("Quantization",),

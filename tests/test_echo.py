@@ -182,6 +182,10 @@ async def test_what_the_echo_speaks_the_echo_hears():
         await voice.speak("hello", blazen.types.speech.SpeechOptions(volume=0.5))
     with pytest.raises(UnsupportedError, match="language"):
         await ear.transcribe(blazen.TranscriptionRequest(await voice.speak("a"), language="de"))
+    with pytest.raises(UnsupportedError, match="diarize"):
+        await ear.transcribe(blazen.TranscriptionRequest(await voice.speak("a"), diarize=True))
+    live = await ear.transcribe(voice.speak_stream(spoken))
+    assert live.text == spoken
     await voice.unload()
     await ear.unload()
 

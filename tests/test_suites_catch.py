@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import pytest
 
-from blazen.errors import LoadError
+from blazen.errors import LoadError, UnsupportedError
 from blazen.testing import (
     EchoEmbedding,
     EchoImage,
@@ -29,8 +29,9 @@ from blazen.types.completion import (
     ModelResponse,
 )
 from blazen.types.embedding import EmbeddingResponse, Vectors
+from blazen.types.live import LiveAudio
 from blazen.types.speech import SpeechStream
-from blazen.types.transcription import TranscriptionChunk, TranscriptionStream
+from blazen.types.transcription import TranscriptionChunk, TranscriptionStream, as_request
 
 pytest_plugins = ["pytester"]
 
@@ -410,6 +411,40 @@ def test_words_that_were_not_said(failures):
     assert found == {
         "test_the_words_are_heard",
         "test_segments_rise_and_end_within_the_sound",
+    }
+
+
+class Careless(EchoTranscription):
+    """Drops what it is asked for, reads live sound that it refuses, and counts backwards."""
+
+    def transcribe_stream(self, request):
+        asked = as_request(request)
+        inner = super().transcribe_stream(dataclasses.replace(asked, diarize=False))
+
+        async def read():
+            if isinstance(asked.audio, LiveAudio):
+                await asked.audio.collect()
+                raise UnsupportedError("live sound is beyond it")
+            for place, segment in enumerate((await inner.collect()).segments):
+                yield TranscriptionChunk(f" {segment.text}", segment, position=1.0 - place)
+
+        return TranscriptionStream.of(read())
+
+
+@pytest.mark.needs("audio")
+def test_requests_that_are_half_kept(failures):
+    settings = """words = ("seven", "ships")
+
+    @pytest.fixture
+    def speech(self):
+        import blazen
+        from blazen.testing import EchoTTS
+        return blazen.blocking(EchoTTS()).speak("seven ships")"""
+    only = "progress or speakers or live_sound or repeatable"
+    assert failures(echo(Careless), "TranscriptionSuite", settings, only) == {
+        "test_progress_never_falls",
+        "test_speakers_are_told_or_refused",
+        "test_live_sound_is_followed_or_refused",
     }
 
 

@@ -5,18 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
+from blazen.checks import unknown_name
 from blazen.errors import ValidationError
 
 _WANTED = ("tokenizer.json", "tokenizer_config.json")
-_ONNX = ("model.onnx", "onnx/model.onnx", "model_optimized.onnx", "model_quantized.onnx")
+_ONNX = tuple(
+    f"{place}model{kind}.onnx"
+    for kind in ("", "_optimized", "_quantized", "_int8", "_uint8", "_fp16")
+    for place in ("", "onnx/")
+)
 
 _registering = threading.Lock()
 
 
-def check_folder(folder: Path) -> None:
-    """Refuse what can't be a model, and say what is missing."""
+def check_folder(folder: Path, file: str | None = None) -> str:
+    """Refuse what can't be a model, and say what is missing; give the place of its ONNX file."""
     if not folder.is_dir():
         raise ValidationError(
             f"an embedding model is a folder with an ONNX file and a tokenizer; {folder} is a file"
@@ -24,18 +30,34 @@ def check_folder(folder: Path) -> None:
     for name in _WANTED:
         if not (folder / name).is_file():
             raise ValidationError(f"{folder} has no {name}")
-    _onnx_file(folder)
+    found = [path.relative_to(folder).as_posix() for path in folder.rglob("*.onnx")]
+    return choose_file(str(folder), found, file)
 
 
-def describe_folder(folder: Path, pooling: str | None) -> str:
+def choose_file(where: str, names: Sequence[str], wanted: str | None) -> str:
+    """Give the ONNX file to take: the one that is asked for, a usual one, or the only one."""
+    found = sorted(name for name in names if name.endswith(".onnx"))
+    if wanted is not None:
+        if wanted not in found:
+            raise ValidationError(unknown_name(f"ONNX file in {where}", wanted, found))
+        return wanted
+    for name in _ONNX:
+        if name in found:
+            return name
+    if len(found) == 1:
+        return found[0]
+    what = f"several ONNX files ({', '.join(found)})" if found else "no ONNX file"
+    raise ValidationError(f"{where} has {what}: say which with file=, or name it model.onnx")
+
+
+def describe_folder(folder: Path, file: str, pooling: str = "mean") -> str:
     """Tell fastembed about a folder, once, and give the name it has there."""
     from fastembed import TextEmbedding
     from fastembed.common.model_description import ModelSource, PoolingType
 
-    pooling = pooling or _declared_pooling(folder) or "mean"
-    file = _onnx_file(folder)
     identity = f"{folder.resolve()}\n{file}\n{pooling}"
     name = f"blazen/{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
+    beside = (folder / file).parent.glob(f"{Path(file).name}_data*")
     with _registering:
         if name not in {row["model"] for row in TextEmbedding.list_supported_models()}:
             TextEmbedding.add_custom_model(
@@ -45,27 +67,15 @@ def describe_folder(folder: Path, pooling: str | None) -> str:
                 sources=ModelSource(hf=name),
                 dim=_declared_dimensions(folder),
                 model_file=file,
+                additional_files=[path.relative_to(folder).as_posix() for path in beside],
             )
     return name
 
 
-def _onnx_file(folder: Path) -> str:
-    for name in _ONNX:
-        if (folder / name).is_file():
-            return name
-    others = sorted(path.name for path in folder.glob("*.onnx"))
-    if len(others) == 1:
-        return others[0]
-    what = f"several ONNX files ({', '.join(others)})" if others else "no ONNX file"
-    raise ValidationError(f"{folder} has {what}: name the one to use model.onnx")
-
-
-def _declared_pooling(folder: Path) -> str | None:
-    """Read what sentence-transformers writes beside its models."""
-    declared = read_json(folder / "1_Pooling" / "config.json")
-    if declared.get("pooling_mode_cls_token"):
-        return "cls"
-    return "mean" if declared.get("pooling_mode_mean_tokens") else None
+def declared_length(folder: Path) -> int | None:
+    """Read how long a text may be for sentence-transformers, which is often less than it could."""
+    longest = read_json(folder / "sentence_bert_config.json").get("max_seq_length")
+    return longest if isinstance(longest, int) and longest > 2 else None
 
 
 def _declared_dimensions(folder: Path) -> int:

@@ -2,106 +2,159 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
-from os import PathLike
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from blazen import bridge
 from blazen.bridge import Job
-from blazen.errors import InferenceError, LoadError, UnsupportedError
+from blazen.errors import LoadError, UnsupportedError
 from blazen.hardware import Device, choose_device
 from blazen.local import FixedThreads, LocalBackend
 from blazen.options import EmbedOptions
-from blazen.protocols.embedding import EmbeddingModel
-from blazen.types.embedding import EmbeddingResponse, EmbeddingUsage, Vectors, as_texts
+from blazen.protocols.embedding import WINDOW, EmbeddingModel, stream
+from blazen.types.embedding import EmbeddingResponse, EmbeddingStream, as_texts
 from blazen.types.footprint import Footprint
 from blazen.types.progress import OnProgress, Progress
-from blazen.weights.locate import locate
-from blazen_fastembed.folders import check_folder, describe_folder
-from blazen_fastembed.names import known_model
-from blazen_fastembed.size import Shape, folder_footprint
+from blazen.types.windows import Texts
+from blazen_fastembed.encoder import Encoder
+from blazen_fastembed.folders import declared_length
+from blazen_fastembed.names import Weights, find_weights
+from blazen_fastembed.passes import Ask, Line
+from blazen_fastembed.pooling import Pooling
+from blazen_fastembed.prefixes import Prefixes, prefixes_of
+from blazen_fastembed.room import limit_tokens
+from blazen_fastembed.size import Limits, Shape, folder_footprint
 
-if TYPE_CHECKING:
-    from fastembed import TextEmbedding
-
-
-@dataclass
-class Engine:
-    """A loaded model, and what its sums take."""
-
-    embedding: TextEmbedding
-    shape: Shape
+log = logging.getLogger("blazen")
 
 
-class FastEmbedModel(FixedThreads, LocalBackend[Engine], EmbeddingModel):
+class FastEmbedModel(FixedThreads, LocalBackend[Encoder], EmbeddingModel):
     """Dense text embeddings: a model that fastembed knows, or any folder with an ONNX file."""
 
     Options = EmbedOptions
     engine = "fastembed"
     options: EmbedOptions
 
+    def __init__(self, options: EmbedOptions) -> None:
+        super().__init__(options)
+        self._line = Line()
+
     async def embed(self, texts: str | Sequence[str]) -> EmbeddingResponse:
-        """Give a vector for each text, in order; a text that is too long loses its end."""
-        checked = as_texts(texts)
-        return await self._call(_embed, checked, self.options.max_batch_size, self._title())
+        """Give a vector for each text, in order; calls that come together are read together."""
+        answer = await self._answer(as_texts(texts), query=False)
+        self._warn(answer)
+        return answer
 
-    def _open(self, job: Job, report: OnProgress) -> Engine:
-        import fastembed
-        import onnxruntime
+    async def embed_query(self, texts: str | Sequence[str]) -> EmbeddingResponse:
+        """Give the vector of what is searched with, with the prefix that the model wants there."""
+        answer = await self._answer(as_texts(texts), query=True)
+        self._warn(answer)
+        return answer
 
-        self._device = choose_device(
-            self.options.device, supported=_supported(onnxruntime.get_available_providers())
-        )
-        name, folder = self._fetch(job, report)
-        report(Progress("load", 0, 1, unit="models", detail=name))
+    def embed_stream(self, texts: Texts, *, window: int = WINDOW) -> EmbeddingStream:
+        """Embed texts from any source, ``window`` of them at a time, in order."""
+        warned = False
+
+        async def embed(some: list[str]) -> EmbeddingResponse:
+            nonlocal warned
+            answer = await self._answer(some, query=False)
+            warned = warned or self._warn(answer)
+            return answer
+
+        return stream(embed, texts, window)
+
+    async def _answer(self, texts: list[str], *, query: bool) -> EmbeddingResponse:
+        ask = Ask(texts, query=query)
+        self._line.join(ask)
         try:
-            embedding = fastembed.TextEmbedding(
-                name,
-                threads=self._take_threads(),
-                providers=_providers(self._device),
-                specific_model_path=str(folder),
-            )
+            job = await self._submitted(Job, Line.serve, self._line, ask)
+            # Another caller's pass may bring the answer long before the job's turn comes.
+            job.future.add_done_callback(ask.over)
+            try:
+                return await bridge.wait(ask.future)
+            except asyncio.CancelledError:
+                ask.gone = True
+                await bridge.stop(job)
+                raise
+        finally:
+            ask.gone = True
+
+    def _warn(self, answer: EmbeddingResponse) -> bool:
+        usage, recipe = answer.usage, answer.recipe
+        if usage is None or recipe is None or not usage.truncated:
+            return False
+        log.warning(
+            "%s: %d of %d texts had more than %s tokens and lost their end; long_texts='average' "
+            "reads them whole",
+            self._title(),
+            usage.truncated,
+            len(answer.embeddings),
+            recipe.max_length,
+        )
+        return True
+
+    def _open(self, job: Job, report: OnProgress) -> Encoder:
+        import fastembed
+
+        self._device = choose_device(self.options.device, supported=_supported())
+        weights = find_weights(self.options, job, report)
+        report(Progress("load", 0, 1, unit="models", detail=weights.name))
+        threads = self._take_threads()
+        kind: dict[str, Any] = {"threads": threads, "providers": _providers(self._device)}
+        if weights.is_static:
+            if self._device != Device.Cpu:
+                raise UnsupportedError(f"{weights.name} runs on the CPU only: it has no network")
+            kind = {}
+        try:
+            model = fastembed.TextEmbedding(
+                weights.name,
+                # It would make a folder among the temporary files, but for this.
+                cache_dir=str(weights.folder),
+                specific_model_path=str(weights.folder),
+                **kind,
+            ).model
         except Exception as error:
-            raise LoadError(f"ONNX Runtime could not load {folder}: {error}") from error
-        self._expect_device(embedding.model.model.get_providers())
-        if self.options.max_length is not None:
-            embedding.model.tokenizer.enable_truncation(max_length=self.options.max_length)
-        report(Progress("load", 1, 1, unit="models", detail=name))
-        return Engine(embedding, Shape.of(folder))
+            raise LoadError(f"ONNX Runtime could not load {weights.folder}: {error}") from error
+        if not weights.is_static:
+            self._expect_device(model.model.get_providers())
+        encoder = self._encoder(model, weights, threads)
+        report(Progress("load", 1, 1, unit="models", detail=weights.name))
+        return encoder
+
+    def _encoder(self, model: Any, weights: Weights, threads: int) -> Encoder:
+        options, folder, pooling = self.options, weights.folder, None
+        if not weights.is_known:
+            pooling = Pooling.of(folder, model.model.get_outputs(), options.pooling)
+        published = prefixes_of(weights.called, folder)
+        query, passage = options.query_prefix, options.passage_prefix
+        limit_tokens([model.tokenizer], options.max_length, 0, self._title())
+        declared = None if weights.is_known else declared_length(folder)
+        truncation = model.tokenizer.truncation
+        if options.max_length is None and declared and declared < truncation["max_length"]:
+            model.tokenizer.enable_truncation(declared, direction=truncation["direction"])
+        return Encoder(
+            model,
+            title=self._title(),
+            file=weights.file,
+            shape=Shape.of(folder),
+            limits=Limits.of(self._device, threads, options.max_batch_size),
+            prefixes=Prefixes(
+                published.query if query is None else query,
+                published.passage if passage is None else passage,
+            ),
+            pooling=pooling,
+            long_texts=options.long_texts,
+        )
 
     def _footprint(self, job: Job) -> Footprint | None:
-        import onnxruntime
-
-        supported = _supported(onnxruntime.get_available_providers())
-        if choose_device(self.options.device, supported=supported) != Device.Cpu:
+        if choose_device(self.options.device, supported=_supported()) != Device.Cpu:
             return None  # cuDNN takes what it likes; nothing was measured there
-        _, folder = self._fetch(job, lambda progress: None)
-        return folder_footprint(folder, self.options.max_batch_size, self.options.max_length)
-
-    def _fetch(self, job: Job, report: OnProgress) -> tuple[str, Path]:
-        """Give the name that fastembed knows the model by, and the folder that holds it."""
-        target: str | PathLike[str] = self.options.model_name
-        known = known_model(str(target))
-        patterns: list[str] | None = None
-        if known is not None:
-            if self.options.pooling is not None:
-                raise UnsupportedError(
-                    f"fastembed knows how {known.name} pools: leave pooling= out, or give a folder"
-                )
-            target = f"hf:{known.repository}"
-            patterns = [*known.files, "*.json", "*.txt"]
-        folder = locate(
-            target,
-            patterns=patterns,
-            cache_dir=self.options.cache_dir,
-            on_progress=report,
-            cancelled=lambda: job.cancelled,
-        )
-        if known is not None:
-            return known.name, folder
-        check_folder(folder)
-        return describe_folder(folder, self.options.pooling), folder
+        weights = find_weights(self.options, job, lambda progress: None)
+        limits = Limits.of(Device.Cpu, self.threads, self.options.max_batch_size)
+        longest = self.options.max_length or declared_length(weights.folder)
+        return folder_footprint(weights, limits, longest)
 
     def _expect_device(self, providers: list[str]) -> None:
         # ONNX Runtime takes the CPU without a word when the GPU that was asked for fails to start.
@@ -112,32 +165,10 @@ class FastEmbedModel(FixedThreads, LocalBackend[Engine], EmbeddingModel):
             )
 
 
-def _embed(
-    engine: Engine, job: Job, texts: list[str], batch_size: int, title: str
-) -> EmbeddingResponse:
-    import numpy
+def _supported() -> list[str]:
+    import onnxruntime
 
-    embedding, rows = engine.embedding, list[Any]()
-    tokens = truncated = 0
-    for start in range(0, len(texts), batch_size):
-        if job.cancelled:
-            raise InferenceError("the embedding was stopped")
-        batch = texts[start : start + batch_size]
-        longest = 0
-        for encoding in embedding.model.tokenize(batch):
-            longest = max(longest, len(encoding.ids))
-            tokens += sum(encoding.attention_mask)
-            truncated += bool(encoding.overflowing)
-        at_once = min(batch_size, engine.shape.texts_of_a_pass(longest))
-        rows.extend(embedding.embed(batch, batch_size=at_once))
-    return EmbeddingResponse(
-        Vectors.of(numpy.asarray(rows, dtype="float32")),
-        model=title,
-        usage=EmbeddingUsage(tokens, truncated),
-    )
-
-
-def _supported(providers: list[str]) -> list[str]:
+    providers = onnxruntime.get_available_providers()
     return ["cpu", "cuda"] if "CUDAExecutionProvider" in providers else ["cpu"]
 
 

@@ -13,5 +13,9 @@ from blazen.options.embedding import GgufEmbedOptions as GgufEmbedOptions
 from blazen.options.embedding import GgufRerankOptions as GgufRerankOptions
 from blazen.options.kokoro import KokoroOptions as KokoroOptions
 from blazen.options.piper import PiperOptions as PiperOptions
+from blazen.options.retrieval import ImageEmbedOptions as ImageEmbedOptions
+from blazen.options.retrieval import RerankOptions as RerankOptions
+from blazen.options.retrieval import SparseOptions as SparseOptions
+from blazen.options.retrieval import TokenEmbedOptions as TokenEmbedOptions
 from blazen.options.whisper import WhisperModel as WhisperModel
 from blazen.options.whisper import WhisperOptions as WhisperOptions

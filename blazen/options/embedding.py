@@ -7,6 +7,7 @@ from os import PathLike
 from typing import Literal
 
 from blazen.checks import check_choice, check_range
+from blazen.errors import ValidationError
 from blazen.hardware import Device
 from blazen.options.checks import check_layers, check_place, check_target
 from blazen.weights.quantization import Quantization, check_quantization
@@ -67,8 +68,17 @@ class EmbedOptions:
     """How many texts are embedded in one go, at the most."""
     max_length: int | None = None
     """How many tokens of a text are read; ``None`` takes the model's own."""
-    pooling: Literal["mean", "cls"] | None = None
+    long_texts: Literal["truncate", "average"] = "truncate"
+    """What is done with a text that has more tokens: cut its end off, or read it in pieces and take
+    the mean of their vectors."""
+    pooling: Literal["mean", "cls", "last"] | None = None
     """How a folder's token vectors become one; ``None`` reads it from the folder, else ``mean``."""
+    query_prefix: str | None = None
+    """What `embed_query` puts before each text; ``None`` takes the model's own, "" nothing."""
+    passage_prefix: str | None = None
+    """What `embed` puts before each text; ``None`` takes the model's own, "" nothing."""
+    file: str | None = None
+    """Which ONNX file of a folder or repository to take; ``None`` finds it."""
     threads: int | None = None
     cache_dir: str | PathLike[str] | None = None
 
@@ -76,7 +86,12 @@ class EmbedOptions:
         check_target("model_name", self.model_name)
         check_range("max_batch_size", self.max_batch_size, at_least=1, integer=True)
         check_range("max_length", self.max_length, at_least=1, integer=True)
-        check_choice("pooling", self.pooling, ("mean", "cls", None))
+        check_choice("long_texts", self.long_texts, ("truncate", "average"))
+        check_choice("pooling", self.pooling, ("mean", "cls", "last", None))
+        for name in ("query_prefix", "passage_prefix", "file"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                raise ValidationError(f"{name} must be a text, not {value!r:.80}")
         check_place(self.device, self.threads)
 
 

@@ -15,13 +15,14 @@ from blazen.options.checks import check_place, check_target
 class KokoroOptions:
     """Speech with Kokoro-82M, through ONNX Runtime."""
 
-    model: str | PathLike[str] = "hexgrad/Kokoro-82M"
+    model: str | PathLike[str] = "onnx-community/Kokoro-82M-v1.0-ONNX"
     """A folder with the ONNX file and its voices, a hub id, or ``starter:speak-kokoro``."""
     _: KW_ONLY
     voice: str | None = None
     """A voice's name, or a blend: ``"af_heart:2,am_adam:1"``; ``None`` is the first there is."""
     language: str | None = None
-    """A code such as ``en-us``; ``None`` is the voice's own."""
+    """A code such as ``en-us``; ``None`` is the voice's own, or English where a Japanese or Chinese
+    voice has a text in other letters."""
     speed: float = 1.0
     pause: float = 0.2
     """Seconds of silence between sentences."""

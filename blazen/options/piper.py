@@ -18,7 +18,11 @@ class PiperOptions:
     voice: str | PathLike[str]
     """A voice's name (``en_US-joe-medium``), an ``.onnx`` file, a hub id, a starter."""
     _: KW_ONLY
+    speaker: str | int | None = None
+    """Who speaks, by name or number, where the voice has several; ``None`` is its first."""
     speed: float = 1.0
+    volume: float = 1.0
+    """What goes beyond full scale is bent below it."""
     noise: float | None = None
     """How much the sound varies; ``None`` is the voice's own."""
     rhythm_noise: float | None = None
@@ -35,7 +39,10 @@ class PiperOptions:
 
     def __post_init__(self) -> None:
         check_target("voice", self.voice)
+        if not isinstance(self.speaker, str):
+            check_range("speaker", self.speaker, at_least=0, integer=True)
         check_range("speed", self.speed, at_least=0.1, at_most=10)
+        check_range("volume", self.volume, at_least=0, at_most=10)
         check_range("noise", self.noise, at_least=0, at_most=2)
         check_range("rhythm_noise", self.rhythm_noise, at_least=0, at_most=2)
         check_range("pause", self.pause, at_least=0, at_most=60)

@@ -6,6 +6,8 @@ from dataclasses import KW_ONLY, dataclass
 from enum import Enum
 from os import PathLike
 
+from blazen.checks import check_range
+from blazen.errors import ValidationError
 from blazen.hardware import Device
 from blazen.options.checks import check_place, check_target
 
@@ -32,7 +34,8 @@ class WhisperOptions:
     """Whisper through whisper.cpp."""
 
     model: WhisperModel | str | PathLike[str] = WhisperModel.Base
-    """A size, a ggml file (a path, a hub id, a URL), or ``starter:transcribe``."""
+    """A size, also quantised (``base-q5_1``), a ggml file (a path, a hub id with the file, a URL),
+    or ``starter:transcribe``."""
     _: KW_ONLY
     language: str | None = "auto"
     """A code such as ``en``; ``auto`` has it found out, for each request anew."""
@@ -40,10 +43,16 @@ class WhisperOptions:
     """Leave out where no one speaks: Whisper invents words there."""
     temperature_fallback: bool = True
     """Hear a stretch again, more freely, where the first try went wrong."""
+    window: float = 30.0
+    """How many seconds are heard at once. Each window costs as much as a full one, however little
+    is said in it: for short sounds 10 is three times as quick, and a little less exact."""
     threads: int | None = None
     device: Device | str = "auto"
     cache_dir: str | PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         check_target("model", self.model)
+        if self.language is not None and not isinstance(self.language, str):
+            raise ValidationError(f"language must be a code such as 'en', not {self.language!r}")
+        check_range("window", self.window, at_least=5, at_most=30)
         check_place(self.device, self.threads)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from blazen.options import GgufRerankOptions
+from blazen.options.retrieval import RerankOptions
 from blazen.protocols.local import Local
 from blazen.registry import Factory, Kind, O, P
 from blazen.types.rerank import RerankResponse
@@ -22,6 +23,7 @@ class RerankerKind(Kind):
 
     kind = "rerank"
 
+    fastembed = RerankerFactory("fastembed", RerankOptions)
     llamacpp = RerankerFactory("llamacpp", GgufRerankOptions)
     xllamacpp = RerankerFactory("xllamacpp", GgufRerankOptions)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Protocol, runtime_checkable
 
-from blazen.registry import Kind
+from blazen.options import WhisperOptions
+from blazen.protocols.local import Local
+from blazen.registry import Factory, Kind, O, P
 from blazen.types.transcription import (
     TranscriptionRequest,
     TranscriptionResponse,
@@ -12,10 +14,18 @@ from blazen.types.transcription import (
 )
 
 
+class TranscriptionFactory(Factory[P, O, "LocalTranscription"]):
+    """Builds a transcriber that runs on this machine."""
+
+    kind = "transcription"
+
+
 class TranscriptionKind(Kind):
     """The factories of `Transcription`."""
 
     kind = "transcription"
+
+    whispercpp = TranscriptionFactory("whispercpp", WhisperOptions)
 
 
 @runtime_checkable
@@ -33,3 +43,8 @@ class Transcription(Protocol, metaclass=TranscriptionKind):
     async def transcribe(self, request: TranscriptionRequest | Any) -> TranscriptionResponse:
         """Give the whole transcript."""
         return await self.transcribe_stream(request).collect()
+
+
+@runtime_checkable
+class LocalTranscription(Transcription, Local, Protocol):
+    """A transcriber on this machine."""

@@ -26,40 +26,54 @@ if TYPE_CHECKING:
     from blazen.testing.echo_rerank import EchoReranker as EchoReranker
     from blazen.testing.echo_speech import EchoTranscription as EchoTranscription
     from blazen.testing.echo_speech import EchoTTS as EchoTTS
+    from blazen.testing.echo_vectors import EchoImageEmbedding as EchoImageEmbedding
+    from blazen.testing.echo_vectors import EchoSparse as EchoSparse
+    from blazen.testing.echo_vectors import EchoTokens as EchoTokens
     from blazen.testing.embedding import EmbeddingSuite as EmbeddingSuite
     from blazen.testing.image import ImageSuite as ImageSuite
+    from blazen.testing.image_embedding import ImageEmbeddingSuite as ImageEmbeddingSuite
     from blazen.testing.local import LocalSuite as LocalSuite
     from blazen.testing.model import ModelSuite as ModelSuite
     from blazen.testing.model import TextModelSuite as TextModelSuite
     from blazen.testing.rerank import RerankSuite as RerankSuite
+    from blazen.testing.sparse import SparseEmbeddingSuite as SparseEmbeddingSuite
     from blazen.testing.streaming import StreamSuite as StreamSuite
     from blazen.testing.suite import Suite as Suite
+    from blazen.testing.text_vectors import TextVectorsSuite as TextVectorsSuite
     from blazen.testing.three_d import ThreeDSuite as ThreeDSuite
+    from blazen.testing.token_embedding import TokenEmbeddingSuite as TokenEmbeddingSuite
     from blazen.testing.transcription import TranscriptionSuite as TranscriptionSuite
     from blazen.testing.tts import TTSSuite as TTSSuite
 
 _SUITES = {
     "AnsweringSuite": "answering",
     "EmbeddingSuite": "embedding",
+    "ImageEmbeddingSuite": "image_embedding",
     "ImageSuite": "image",
     "LocalSuite": "local",
     "ModelSuite": "model",
     "RerankSuite": "rerank",
+    "SparseEmbeddingSuite": "sparse",
     "StreamSuite": "streaming",
     "Suite": "suite",
     "TTSSuite": "tts",
     "TextModelSuite": "model",
+    "TextVectorsSuite": "text_vectors",
     "ThreeDSuite": "three_d",
+    "TokenEmbeddingSuite": "token_embedding",
     "TranscriptionSuite": "transcription",
 }
 _ECHOES = {
     "EchoEmbedding": "echo",
     "EchoImage": "echo_media",
+    "EchoImageEmbedding": "echo_vectors",
     "EchoMesh": "echo_media",
     "EchoModel": "echo",
     "EchoOptions": "echo_engine",
     "EchoReranker": "echo_rerank",
+    "EchoSparse": "echo_vectors",
     "EchoTTS": "echo_speech",
+    "EchoTokens": "echo_vectors",
     "EchoTranscription": "echo_speech",
 }
 

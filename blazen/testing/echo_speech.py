@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from array import array
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from blazen.bridge import StreamJob
@@ -14,7 +15,9 @@ from blazen.protocols.transcription import Transcription
 from blazen.protocols.tts import TTS
 from blazen.testing.echo_engine import EchoBackend, EchoEngine
 from blazen.types.audio import Audio
+from blazen.types.live import LiveAudio
 from blazen.types.speech import SpeechOptions, SpeechStream, as_speakable
+from blazen.types.stream import Source
 from blazen.types.transcription import (
     Segment,
     TranscriptionChunk,
@@ -48,14 +51,24 @@ class EchoTTS(EchoBackend, TTS):
 
 
 class EchoTranscription(EchoBackend, Transcription):
-    """An ear for the voice of `EchoTTS`; other sound is gibberish to it, and silence nothing."""
+    """An ear for the voice of `EchoTTS`; other sound is gibberish to it, and silence nothing.
+
+    Live sound it hears once that has ended.
+    """
 
     def transcribe_stream(self, request: TranscriptionRequest | Any) -> TranscriptionStream:
         """Read the text out of the sound, a segment a word."""
         asked = as_request(request)
         if asked.language not in (None, "auto", "echo"):
             raise UnsupportedError(f"the echo hears the language 'echo', not {asked.language!r}")
-        return TranscriptionStream(lambda: self._source(_hear, asked))
+        if asked.diarize:
+            raise UnsupportedError("the echo has one voice: leave diarize=True out")
+        return TranscriptionStream(lambda: self._heard(asked))
+
+    async def _heard(self, asked: TranscriptionRequest) -> Source[TranscriptionChunk]:
+        if isinstance(asked.audio, LiveAudio):
+            asked = replace(asked, audio=await asked.audio.collect(sample_rate=SAMPLE_RATE))
+        return await self._source(_hear, asked)
 
 
 def _sound(engine: EchoEngine, job: StreamJob[Audio], words: list[str], block: int) -> None:
@@ -74,12 +87,14 @@ def _waves(text: bytes, block: int) -> array[float]:
 def _hear(
     engine: EchoEngine, job: StreamJob[TranscriptionChunk], request: TranscriptionRequest
 ) -> None:
+    assert isinstance(request.audio, Audio)
     samples = request.audio.to_samples(sample_rate=SAMPLE_RATE, channels=1)
     duration = len(samples) / SAMPLE_RATE
-    job.emit(TranscriptionChunk("", language="echo", duration=duration))
+    job.emit(TranscriptionChunk("", language="echo", duration=duration, position=0.0))
     for text, start, end in engine.work(job, _heard(samples)):
         words = (Word(text.strip(), start, end),) if request.words else ()
-        job.emit(TranscriptionChunk(text, Segment(text.strip(), start, end, words)))
+        segment = Segment(text.strip(), start, end, words)
+        job.emit(TranscriptionChunk(text, segment, position=end))
 
 
 def _heard(samples: Any) -> Iterator[tuple[str, float, float]]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 import pytest
 
 from blazen.protocols.embedding import EmbeddingModel
-from blazen.testing.local import LocalSuite
+from blazen.testing.local import THREAD_GRACE_SECONDS, LocalSuite
 from blazen.testing.running import on_loop
-from blazen.types.embedding import EmbeddingResponse
+from blazen.types.embedding import EmbeddingResponse, EmbeddingStream
 
 BAD_TEXTS: dict[str, Any] = {
     "an empty list": [],
@@ -22,6 +23,7 @@ BAD_TEXTS: dict[str, Any] = {
     "a list with nothing in it": ["hello", None],
     "a dictionary": {"text": "hello"},
 }
+BAD_SOURCES: dict[str, Any] = {"nothing": None, "a number": 42, "bytes": b"hello"}
 ODD_TEXTS = {
     "empty": "",
     "blanks": " \n\t ",
@@ -121,6 +123,89 @@ class EmbeddingSuite(LocalSuite):
         if one.usage is not None:
             assert 0 < one.usage.tokens < more.usage.tokens
 
+    @on_loop
+    async def test_a_query_finds_its_own_words(self, model: Any) -> None:
+        """What is searched with has a vector too, nearest to the passage of the same words."""
+        passages = (await model.embed(list(self.texts))).embeddings
+        queries = await model.embed_query(list(self.texts))
+        assert len(queries.embeddings) == len(passages)
+        assert queries.dimensions == len(passages[0])
+        for place, query in enumerate(queries.embeddings):
+            likeness = [cosine(query, passage) for passage in passages]
+            assert likeness.index(max(likeness)) == place, f"{self.texts[place]!r} found another"
+        one = await model.embed_query(self.texts[0])
+        assert cosine(one.embeddings[0], queries.embeddings[0]) >= 1 - self.tolerance
+
+    @on_loop
+    async def test_a_stream_gives_the_same_vectors_in_order(self, model: Any) -> None:
+        """A few at a time, from an iterable or an asynchronous one, as in one call."""
+        texts = [*self.questions(1)[0], *self.questions(2)[1]]
+        expected = await model.embed(texts)
+        for source in (iter(texts), _slowly(texts)):
+            pieces = [piece async for piece in model.embed_stream(source, window=2)]
+            rows = [row for piece in pieces for row in piece.embeddings]
+            assert len(rows) == len(texts)
+            assert all(len(piece.embeddings) <= 2 for piece in pieces)
+            for mine, theirs in zip(rows, expected.embeddings, strict=True):
+                assert cosine(mine, theirs) >= 1 - self.tolerance
+
+    @on_loop
+    async def test_a_stream_tells_its_usage_and_keeps_no_vectors(self, model: Any) -> None:
+        """Collected, it gives how much was embedded."""
+        texts = self.questions(1)[0]
+        expected = (await model.embed(texts)).usage
+        usage = await model.embed_stream(texts).collect()
+        if expected is not None:
+            assert usage == expected
+
+    @on_loop
+    async def test_a_stream_reads_no_further_than_it_must(self, model: Any) -> None:
+        """Of a source without an end only the window is read, and to leave the loop closes it."""
+        read = 0
+        closed = asyncio.Event()
+
+        async def endless() -> AsyncIterator[str]:
+            nonlocal read
+            try:
+                while True:
+                    read += 1
+                    yield self.texts[read % len(self.texts)]
+            finally:
+                closed.set()
+
+        async with model.embed_stream(endless(), window=4) as stream:
+            for pieces in (1, 2):
+                await stream.__anext__()
+                assert read <= 4 * pieces + 1, f"{read} texts were read for {pieces} windows of 4"
+        await asyncio.wait_for(closed.wait(), THREAD_GRACE_SECONDS)
+
+    @on_loop
+    async def test_what_a_source_raises_comes_out_after_what_it_gave(self, model: Any) -> None:
+        """Its error is raised as it is, and nothing that came before is lost."""
+        text = self.texts[0]
+
+        def broken() -> Iterator[str]:
+            yield from (text, text, text)
+            raise KeyError("the source broke")
+
+        async def broken_later() -> AsyncIterator[str]:
+            for each in broken():
+                yield each
+
+        for source in (broken(), broken_later()):
+            found: list[EmbeddingResponse] = []
+            with pytest.raises(KeyError, match="the source broke"):
+                await _read_into(found, model.embed_stream(source, window=2))
+            assert sum(len(piece.embeddings) for piece in found) == 3
+        await self.ask(model, [text])
+
+    @pytest.mark.parametrize("what", BAD_SOURCES)
+    @on_loop
+    async def test_bad_sources_are_refused(self, model: Any, what: str) -> None:
+        """What gives no texts is a `ValidationError`, and so is a text that is none."""
+        await self.check_refused(lambda: model.embed_stream(BAD_SOURCES[what]))
+        await self.check_refused(lambda: model.embed_stream([self.texts[0], BAD_SOURCES[what]]))
+
     @pytest.mark.parametrize("what", BAD_TEXTS)
     @on_loop
     async def test_bad_texts_are_refused(self, model: Any, what: str) -> None:
@@ -132,6 +217,17 @@ class EmbeddingSuite(LocalSuite):
     async def test_odd_texts_do_no_harm(self, model: Any, what: str) -> None:
         """They are embedded or refused, and the next request is answered."""
         await self.check_answers_or_blazen_error(model, [self.texts[0], ODD_TEXTS[what]])
+
+
+async def _read_into(found: list[EmbeddingResponse], pieces: EmbeddingStream) -> None:
+    async for piece in pieces:
+        found.append(piece)  # noqa: PERF401 - what came before an error must be kept
+
+
+async def _slowly(texts: Sequence[str]) -> AsyncIterator[str]:
+    for text in texts:
+        await asyncio.sleep(0)
+        yield text
 
 
 def cosine(one: Sequence[float], other: Sequence[float]) -> float:

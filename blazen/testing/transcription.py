@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from blazen.errors import UnsupportedError
 from blazen.protocols.transcription import Transcription
 from blazen.testing.local import LocalSuite
 from blazen.testing.running import on_loop
 from blazen.testing.streaming import StreamSuite
 from blazen.types.audio import Audio
+from blazen.types.live import LiveAudio
 from blazen.types.transcription import (
     TranscriptionChunk,
     TranscriptionRequest,
@@ -101,7 +103,10 @@ class TranscriptionSuite(StreamSuite, LocalSuite):
     @on_loop
     async def test_the_words_are_heard(self, model: Any, speech: Any) -> None:
         """The known words are in the text, in their order."""
-        answer = await model.transcribe(speech)
+        self.check_words(await model.transcribe(speech))
+
+    def check_words(self, answer: TranscriptionResponse) -> None:
+        """Fail where the known words are not in a transcript, in their order."""
         said = iter(_plain(answer.text))
         missing = [word for word in _plain(" ".join(self.words)) if word not in said]
         assert not missing, f"{missing} were not heard, or out of order: {answer.text!r}"
@@ -121,6 +126,50 @@ class TranscriptionSuite(StreamSuite, LocalSuite):
             before = segment.start
             for word in segment.words:
                 assert segment.start - 0.1 <= word.start <= word.end <= segment.end + 0.1
+
+    @on_loop
+    async def test_progress_never_falls(self, model: Any, speech: Any) -> None:
+        """Where pieces tell how far they are, that never falls, and ends with the sound."""
+        pieces = [piece async for piece in model.transcribe_stream(speech)]
+        places = [piece.position for piece in pieces if piece.position is not None]
+        assert places == sorted(places), f"the progress falls: {places}"
+        duration = Audio.of(speech).duration
+        assert not places or 0 <= places[-1] <= duration + 0.1, (
+            f"{places[-1]} s were heard of a sound of {duration} s"
+        )
+
+    @on_loop
+    async def test_speakers_are_told_or_refused(self, model: Any, speech: Any) -> None:
+        """Asked who speaks, it says so in each segment, or that it can't."""
+        try:
+            answer = await model.transcribe(TranscriptionRequest(speech, diarize=True))
+        except UnsupportedError:
+            return
+        silent = [segment for segment in answer.segments if segment.speaker is None]
+        assert not silent, f"diarize=True was passed over: no speaker in {silent}"
+
+    @on_loop
+    async def test_live_sound_is_followed_or_refused(self, model: Any, speech: Any) -> None:
+        """Sound that still comes is heard to its end and closed, or refused before it is read."""
+        sound = Audio.of(speech)
+        seen: list[str] = []
+
+        async def spoken() -> AsyncIterator[tuple[Any, int]]:
+            try:
+                for block in sound.blocks(0.1):
+                    seen[:1] = ["read"]
+                    yield block, sound.sample_rate
+            finally:
+                seen.append("closed")
+
+        try:
+            answer = await model.transcribe(TranscriptionRequest(LiveAudio(spoken())))
+        except UnsupportedError:
+            assert not seen, "live sound was read before it was refused"
+            return
+        self.check_words(answer)
+        assert seen == ["read", "closed"]
+        assert answer.duration is None or abs(answer.duration - sound.duration) < 0.1
 
     @on_loop
     async def test_sound_is_taken_in_every_form(

@@ -48,6 +48,12 @@ class TTSSuite(StreamSuite, LocalSuite):
     repeatable = True
     """Whether the same text always has the same samples. ``False`` for a voice with chance in it:
     then answers count as the same whose lengths are near each other."""
+    marks_pauses = False
+    """``True`` for a voice that keeps ``<break time="1s"/>`` and refuses tags it can't keep."""
+    reads_numbers = False
+    """``True`` for a voice that speaks digits as the words they stand for."""
+    sentence_by_sentence = True
+    """Whether a text of several sentences comes in several pieces, the first before the rest."""
     quietest = 0.01
     """The loudest sample of speech is at least this loud."""
 
@@ -123,6 +129,43 @@ class TTSSuite(StreamSuite, LocalSuite):
         except UnsupportedError:
             return
         assert fast.duration < usual.duration * 0.8
+
+    @on_loop
+    async def test_a_marked_pause_is_kept(self, model: Any) -> None:
+        """It is as long as it says, and a tag that can't be kept is refused, never read out."""
+        if not self.marks_pauses:
+            pytest.skip("this voice does not claim to keep marked pauses")
+        usual = await model.speak(f"{self.sentence} {self.sentence}")
+        longer = await model.speak(f'{self.sentence} <break time="3s"/> {self.sentence}')
+        # Chance in the voice, and the pause that is usual there, may take a part of three seconds.
+        assert longer.duration > usual.duration + 1.5
+        text = f"<emphasis level='strong'>{self.sentence}</emphasis>"
+        await self.check_refused(lambda: model.speak(text))
+
+    @on_loop
+    async def test_numbers_are_spoken(self, model: Any) -> None:
+        """Digits are read as the number that they make, and not left out."""
+        if not self.reads_numbers:
+            pytest.skip("this voice does not claim to read numbers")
+        written = await model.speak("It was 1,999,777 miles.")
+        words = await model.speak(
+            "It was one million nine hundred ninety-nine thousand seven hundred "
+            "seventy-seven miles."
+        )
+        assert words.duration / 1.5 <= written.duration <= words.duration * 1.5
+
+    @on_loop
+    async def test_a_long_text_comes_in_pieces(self, model: Any) -> None:
+        """The first piece is given before the last is made, and is but a part of the whole."""
+        if not self.sentence_by_sentence:
+            pytest.skip("this voice gives the whole at once")
+        stream = model.speak_stream(self.long_question())
+        async with stream:
+            first = await stream.__anext__()
+            heard = stream.response.duration
+            rest = [piece async for piece in stream]
+        assert len(rest) >= 2, "one piece is no stream"
+        assert heard == first.duration < stream.response.duration / 2
 
     @on_loop
     async def test_an_unknown_voice_is_refused(self, model: Any) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, overload
 from blazen.errors import ValidationError
 from blazen.types.record import Record, decode
 from blazen.types.route import Route
+from blazen.types.stream import Stream
 
 if TYPE_CHECKING:
     import numpy
@@ -139,12 +140,34 @@ class EmbeddingUsage(Record):
 
 
 @dataclass(frozen=True)
+class EmbeddingRecipe(Record):
+    """How vectors were made. Keep it beside vectors that are kept: two recipes may not compare."""
+
+    pooling: str
+    """How the vectors of a text's tokens became one; ``model``: the model itself did that."""
+    normalized: bool
+    """Whether the vectors have length 1."""
+    prefix: str = ""
+    """What was put before each text. Queries and passages may differ in it, and compare."""
+    max_length: int | None = None
+    """How many tokens of a text were read at the most."""
+    long_texts: str = "truncate"
+    """What was done with a text that had more."""
+    file: str = ""
+    """Which of a model's files the weights came from."""
+    versions: tuple[str, ...] = ()
+    """The packages that did it, with their versions."""
+
+
+@dataclass(frozen=True)
 class EmbeddingResponse(Record):
     """A vector for each text, in order."""
 
     embeddings: Vectors
     model: str = ""
     usage: EmbeddingUsage | None = None
+    recipe: EmbeddingRecipe | None = None
+    """How the vectors were made, where the backend tells."""
     route: Route | None = field(default=None, compare=False)
     """Which of a manager's models answered, where there was a choice."""
 
@@ -152,6 +175,29 @@ class EmbeddingResponse(Record):
     def dimensions(self) -> int:
         """How long each vector is."""
         return self.embeddings.dimensions
+
+
+class EmbeddingStream(Stream[EmbeddingResponse, EmbeddingUsage]):
+    """Vectors of any number of texts: each piece is the answer for the next few, in order.
+
+    Nothing but the usage is kept, so that memory does not grow with the number of texts.
+    """
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._usage = EmbeddingUsage(0)
+
+    def _add(self, piece: EmbeddingResponse) -> None:
+        if piece.usage is not None:
+            self._usage = EmbeddingUsage(
+                self._usage.tokens + piece.usage.tokens,
+                self._usage.truncated + piece.usage.truncated,
+            )
+
+    @property
+    def response(self) -> EmbeddingUsage:
+        """How much was embedded so far."""
+        return self._usage
 
 
 def as_texts(texts: str | Sequence[str]) -> list[str]:

@@ -53,5 +53,23 @@ class SpeechStream(Stream[Audio, Audio]):
             raise ValidationError("there is no speech yet: the first piece has not come")
         return Audio.join(self._pieces)
 
+    async def play(self) -> None:
+        """Play the pieces aloud as they come, and return when the last was heard.
+
+        It needs ``pip install 'blazen[play]'``. Cancelling it stops the sound and the engine; what
+        was made until then stays in `response`.
+        """
+        # Imported here: only who plays needs it, and it is built on these types.
+        from blazen.speech.playing import Player
+
+        player = Player()
+        try:
+            async with self:
+                async for piece in self:
+                    player.add(piece)
+                await player.finish()
+        finally:
+            player.stop()
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {len(self._pieces)} pieces>"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterable, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 from blazen.checks import check_range
 from blazen.errors import ValidationError
 from blazen.types.audio import Audio
+from blazen.types.live import LiveAudio
 from blazen.types.record import Record
 from blazen.types.route import Route
 from blazen.types.stream import Stream
@@ -19,7 +21,7 @@ from blazen.types.stream import Stream
 class TranscriptionRequest(Record):
     """An audio, and how to hear it."""
 
-    audio: Audio
+    audio: Audio | LiveAudio
     language: str | None = None
     """A code such as ``en``; ``None`` takes the model's setting, ``auto`` has it found out."""
     translate: bool = False
@@ -29,9 +31,11 @@ class TranscriptionRequest(Record):
     words: bool = False
     """Give the time of each word."""
     temperature: float | None = None
+    diarize: bool = False
+    """Tell who speaks; a model that can't refuses."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "audio", Audio.of(self.audio))
+        object.__setattr__(self, "audio", _sound(self.audio))
         check_range("temperature", self.temperature, at_least=0)
 
     @classmethod
@@ -41,12 +45,21 @@ class TranscriptionRequest(Record):
 
 
 def as_request(request: Any) -> TranscriptionRequest:
-    """Give a request; an audio, or whatever `Audio.of` takes, becomes one."""
+    """Give a request; an audio, or whatever `Audio.of` takes, becomes one.
+
+    An asynchronous iterator of sound becomes one of `LiveAudio`.
+    """
     if isinstance(request, TranscriptionRequest):
         return request
     if isinstance(request, Mapping):
         return TranscriptionRequest.from_dict(request)
-    return TranscriptionRequest(Audio.of(request))
+    return TranscriptionRequest(_sound(request))
+
+
+def _sound(value: Any) -> Audio | LiveAudio:
+    if isinstance(value, (LiveAudio, AsyncIterable)):
+        return LiveAudio.of(value)
+    return Audio.of(value)
 
 
 @dataclass(frozen=True)
@@ -68,12 +81,28 @@ class Segment(Record):
     end: float
     words: tuple[Word, ...] = ()
     no_speech_probability: float | None = None
+    avg_logprob: float | None = None
+    """The mean logarithm of its tokens' probabilities: the nearer to 0, the surer."""
+    language: str | None = None
+    """The language it was heard in, where the model tells that for each stretch."""
+    speaker: str | None = None
+    """Who spoke, where that was asked for."""
 
     def __post_init__(self) -> None:
         if self.end < self.start:
             raise ValidationError(
                 f"a segment can't end ({self.end}) before it starts ({self.start})"
             )
+
+
+@dataclass(frozen=True)
+class LanguageGuess(Record):
+    """The language that a sound seems to be in."""
+
+    language: str
+    probability: float
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+    """Of each language that the model knows, the likeliest first."""
 
 
 @dataclass(frozen=True)
@@ -89,10 +118,42 @@ class TranscriptionResponse(Record):
     route: Route | None = field(default=None, compare=False)
     """Which of a manager's models answered, where there was a choice."""
 
+    def render(
+        self,
+        format: str = "txt",  # noqa: A002 - the word of `save`
+        *,
+        max_line_width: int | None = None,
+        max_lines: int | None = None,
+        words: bool = False,
+    ) -> str:
+        """Write it as txt, srt, vtt, tsv (times in milliseconds) or json.
+
+        In subtitles a line is at most ``max_line_width`` characters wide, and what needs more than
+        ``max_lines`` of them is shown one part after another. With ``words`` each word is shown
+        by itself, which takes a transcript that was asked for with ``words=True``.
+        """
+        from blazen.types.subtitles import render
+
+        return render(self, format, max_line_width=max_line_width, max_lines=max_lines, words=words)
+
+    def save(
+        self,
+        path: str | PathLike[str],
+        format: str | None = None,  # noqa: A002 - as Audio names it
+        **layout: Any,
+    ) -> Path:
+        """Write a file in the format of its suffix; the rest is as `render` takes it."""
+        from blazen.types.source import write_file
+
+        chosen = Path(path).suffix.lstrip(".").lower() if format is None else format
+        # Half a character, which an engine may leave at a cut, has no bytes.
+        data = self.render(chosen, **layout).encode("utf-8", "replace")
+        return write_file(path, lambda file: file.write(data))
+
 
 @dataclass(frozen=True)
 class TranscriptionChunk(Record):
-    """A piece of a transcript as it is heard."""
+    """A piece of a transcript as it is heard. One without text only tells how far it is."""
 
     text: str
     segment: Segment | None = None
@@ -100,6 +161,9 @@ class TranscriptionChunk(Record):
     """Whether this stretch is settled; what is not may be said anew by the next piece."""
     language: str | None = None
     duration: float | None = None
+    position: float | None = None
+    """How many seconds of the sound are done with; of `duration`, where that is known."""
+    language_probability: float | None = None
 
 
 class TranscriptionStream(Stream[TranscriptionChunk, TranscriptionResponse]):
@@ -111,11 +175,16 @@ class TranscriptionStream(Stream[TranscriptionChunk, TranscriptionResponse]):
         self._segments: list[Segment] = []
         self._tentative = ""
         self._language: str | None = None
+        self._language_probability: float | None = None
         self._duration: float | None = None
 
     def _add(self, piece: TranscriptionChunk) -> None:
-        self._language = piece.language or self._language
+        if piece.language is not None:
+            self._language = piece.language
+            self._language_probability = piece.language_probability
         self._duration = piece.duration or self._duration
+        if piece.final and not piece.text and piece.segment is None:
+            return
         self._tentative = "" if piece.final else piece.text
         if piece.final:
             self._texts.append(piece.text)
@@ -129,6 +198,7 @@ class TranscriptionStream(Stream[TranscriptionChunk, TranscriptionResponse]):
             text="".join([*self._texts, self._tentative]).strip(),
             segments=tuple(self._segments),
             language=self._language,
+            language_probability=self._language_probability,
             duration=self._duration,
             route=self.route,
         )

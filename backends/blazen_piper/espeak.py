@@ -1,0 +1,74 @@
+"""Texts become phonemes, by espeak, which is one for the whole process."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from blazen.errors import LoadError, ValidationError
+from blazen.speech.phonemes import espeak_lock
+
+if TYPE_CHECKING:
+    from piper import PiperVoice
+
+LONGEST_WORD = 100
+"""espeak drops the end of a word of more than some 130 letters without a sign."""
+
+_LONG_WORD = re.compile(rf"(\S{{{LONGEST_WORD}}})(?=\S)")
+_DATA = ("phontab", "phonindex", "phondata", "intonations")
+_INLINE = re.compile(r"\[\[.*?\]\]")
+# Tangut: letters, so that a sentence of nothing else counts as one.
+_MARKS = range(0x17000, 0x187F8)
+_MARK = re.compile(f"[{chr(_MARKS[0])}-{chr(_MARKS[-1])}]")
+
+
+def check_data(folder: Path) -> None:
+    """Refuse a folder that is not espeak's data: espeak itself would end the process."""
+    missing = [name for name in _DATA if not (folder / name).is_file()]
+    if missing:
+        raise LoadError(
+            f"espeak's data in {folder} lacks {', '.join(missing)}: reinstall piper-tts "
+            "(pip install --force-reinstall --no-deps piper-tts)"
+        )
+
+
+def phonemes_of(voice: PiperVoice, text: str) -> list[list[str]]:
+    """Give the phonemes of each sentence that espeak finds in a text."""
+    with espeak_lock:
+        found: list[list[str]] = voice.phonemize(text)
+    return found
+
+
+def split_words(text: str) -> str:
+    """Break words that espeak would cut."""
+    return _LONG_WORD.sub(r"\1 ", text)
+
+
+class InlinePhonemes:
+    """Keeps phonemes that a text gives as ``[[ … ]]`` from whatever is done to the text.
+
+    Each stands as one letter of a script that no voice speaks, until it is put back.
+    """
+
+    def __init__(self) -> None:
+        self._marks: dict[str, str] = {}
+        self._phonemes: dict[str, str] = {}
+
+    def hide(self, text: str) -> str:
+        """Put a mark in the place of each group of phonemes."""
+        return _INLINE.sub(lambda found: self._mark(found[0]), text)
+
+    def restore(self, text: str) -> str:
+        """Put the phonemes back."""
+        return _MARK.sub(lambda found: self._phonemes.get(found[0], found[0]), text)
+
+    def _mark(self, phonemes: str) -> str:
+        if phonemes not in self._marks:
+            if len(self._marks) == len(_MARKS):
+                raise ValidationError(
+                    f"a text may give phonemes in [[ … ]] for {len(_MARKS)} words, not more"
+                )
+            mark = chr(_MARKS[len(self._marks)])
+            self._marks[phonemes], self._phonemes[mark] = mark, phonemes
+        return self._marks[phonemes]

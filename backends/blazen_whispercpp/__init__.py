@@ -1,0 +1,5 @@
+"""Transcription with Whisper, through whisper.cpp."""
+
+from blazen_whispercpp.model import WhisperCppModel
+
+__all__ = ["WhisperCppModel"]
