@@ -44,6 +44,7 @@ class Assistant:
         self.ears, self.mind, self.voice, self.play = ears, mind, voice, play
         self.history = [ChatMessage.system(MANNERS)]
         self._answering: asyncio.Task[None] | None = None
+        self._unheard = ""  # what was asked, and not a sound of the answer was heard yet
 
     async def converse(self, sound: LiveAudio) -> None:
         """Listen until the sound ends, and answer whenever something was said."""
@@ -55,7 +56,8 @@ class Assistant:
                         continue
                     await self.be_quiet()  # somebody speaks, were it only the first word
                     if piece.final:
-                        question = piece.text.strip()
+                        # Who pauses for thought goes on with the same question.
+                        question = f"{self._unheard} {piece.text.strip()}".strip()
                         print(f"> {question}", flush=True)
                         self._answering = asyncio.create_task(self.answer(question))
             if self._answering is not None:
@@ -74,6 +76,7 @@ class Assistant:
     async def answer(self, question: str) -> None:
         """Think, and speak each sentence as soon as it is there."""
         self.history.append(ChatMessage.user(question))
+        self._unheard = question
         said: list[str] = []
         try:
             async with self.mind.complete_stream(self.history, OPTIONS) as thoughts:
@@ -81,6 +84,7 @@ class Assistant:
                     print(f"  {sentence}", flush=True)
                     async with self.voice.speak_stream(sentence) as speech:
                         async for sound in speech:
+                            self._unheard = ""
                             await self.play(sound)
                     said.append(sentence)
         finally:  # who was interrupted knows how far it came

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import re
 import sys
 
 import pytest
 
 import blazen
-from blazen import TTS, Audio, LiveAudio, Model, Transcription
+from blazen import TTS, Audio, InferenceChunkStream, LiveAudio, Model, Transcription
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.needs("whispercpp", "xllamacpp", "piper", "starter")
@@ -90,6 +91,39 @@ async def test_who_speaks_again_interrupts_the_answer(example, parts):
     assert len(texts) == 3
     assert "germany" in texts[1].lower()
     assert "berlin" in texts[2].lower()
+
+
+async def test_who_pauses_goes_on_with_the_same_question(example, parts):
+    ears, mind, voice = parts
+    begun = asyncio.Event()
+
+    class Slow:
+        """A mind that has not said a word when the person goes on."""
+
+        def complete_stream(self, messages, options=None):
+            if not begun.is_set():
+                begun.set()
+                return InferenceChunkStream.of(never())
+            return mind.complete_stream(messages, options)
+
+    async def never():
+        await asyncio.Event().wait()
+        yield
+
+    async def conversation():
+        for text in ("What is the capital", "of France?"):
+            yield await voice.speak(text)
+            yield Audio.from_samples([0.0] * 44_100, 22_050)
+            await begun.wait()
+
+    async def play(sound):
+        pass
+
+    assistant = example.Assistant(ears, Slow(), voice, play)
+    await asyncio.wait_for(assistant.converse(LiveAudio(conversation())), 300)
+    question, answer = assistant.history[1:]
+    assert re.search(r"capital.*france", question.content.lower())
+    assert answer.content
 
 
 async def test_leaving_the_conversation_ends_the_answer(example, parts):

@@ -17,7 +17,7 @@ log = logging.getLogger("blazen.whispercpp")
 
 _LEVELS = {2: logging.DEBUG, 3: logging.WARNING, 4: logging.ERROR}
 """By whisper.cpp's own numbers; what it tells in passing is of use only to who looks closely."""
-_EXPECTED = ("encoder_begin_callback returned false",)
+_EXPECTED = ("encoder_begin_callback returned false", "failed to encode")
 """Lines that are errors to the engine, and that we bring about."""
 
 

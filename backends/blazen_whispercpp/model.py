@@ -45,7 +45,12 @@ class WhisperCppModel(FixedThreads, LocalBackend[Engine], Transcription):
             from blazen_whispercpp.live import live_source
 
             check_request(checked, self.options)
-            return TranscriptionStream.of(live_source(self, checked))
+
+            async def listen() -> Source[TranscriptionChunk]:
+                await self.load()  # who can't hear says so before anyone speaks
+                return await TranscriptionStream.of(live_source(self, checked)).begin()
+
+            return TranscriptionStream(listen)
 
         async def start() -> Source[TranscriptionChunk]:
             check_request(checked, self.options)

@@ -45,7 +45,7 @@ def transcribe(
     assert isinstance(audio, Audio)
     check_model(engine, request, options, title)
     sound = sound_of(audio, options)
-    duration = audio.duration if audio._length_is_known() else None
+    duration = audio.known_duration
     job.emit(TranscriptionChunk("", position=0.0, duration=duration))
     settings: HearingSettings | None = None
     kept = Kept()

@@ -151,6 +151,12 @@ class Audio:
         return self.frames / self.sample_rate
 
     @property
+    def known_duration(self) -> float | None:
+        """Seconds, where a file's header tells; ``None`` where it would have to be decoded."""
+        frames = self._read_shape().frames if self._samples is None else len(self._samples)
+        return None if frames is None else frames / self.sample_rate
+
+    @property
     def samples(self) -> Floats:
         """The samples as float32, shape (frames,) for mono and (frames, channels) otherwise."""
         if self._samples is None:
@@ -288,7 +294,8 @@ class Audio:
             return f"Audio({self._source.name})"
         try:
             channels = {1: "mono", 2: "stereo"}.get(self.channels, f"{self.channels} channels")
-            length = f"{self.duration:.2f} s, " if self._length_is_known() else ""
+            known = self.known_duration
+            length = "" if known is None else f"{known:.2f} s, "
         except (BlazenError, OSError):
             assert self._source is not None
             return f"Audio({self._source.name})"
@@ -312,9 +319,6 @@ class Audio:
             else:
                 self._shape = codec.probe(self._source)
         return self._shape
-
-    def _length_is_known(self) -> bool:
-        return self._samples is not None or self._read_shape().frames is not None
 
     def _wanted(self, sample_rate: int | None, channels: int | None) -> tuple[int, int]:
         check_range("channels", channels, at_least=1, at_most=codec.MAX_CHANNELS, integer=True)

@@ -182,7 +182,8 @@ class TranscriptionStream(Stream[TranscriptionChunk, TranscriptionResponse]):
         if piece.language is not None:
             self._language = piece.language
             self._language_probability = piece.language_probability
-        self._duration = piece.duration or self._duration
+        if piece.duration is not None:
+            self._duration = piece.duration
         if piece.final and not piece.text and piece.segment is None:
             return
         self._tentative = "" if piece.final else piece.text

@@ -1,6 +1,6 @@
 from blazen import Transcription, TranscriptionRequest, WhisperOptions, WhisperModel
 transcriber = Transcription.whispercpp(options=WhisperOptions(
-    model=WhisperModel.Base,
+    model="starter:transcribe-base",  # what WhisperModel.Base is on the hub
     language="en",
 ))
 result = await transcriber.transcribe(
