@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from blazen.errors import InferenceError, LoadError, UnsupportedError, ValidationError
 from blazen.types.embedding import EmbeddingRecipe
+from blazen_fastembed.characters import check_texts
 from blazen_fastembed.pooling import Pooling
 from blazen_fastembed.prefixes import Prefixes
 from blazen_fastembed.size import Limits, Shape
@@ -20,7 +20,6 @@ _KNOWN_POOLING = {
     "StaticTextEmbedding": "mean",
 }
 """How fastembed's classes pool; what is not named here or built on these is left to the model."""
-_HALF = re.compile("[\ud800-\udfff]")
 _OWN_POOLING = ("BuiltinSentenceEmbedding", "CLIPOnnxEmbedding", "SiglipOnnxTextEmbedding")
 
 
@@ -73,10 +72,11 @@ class Encoder:
         prefixes: Prefixes,
         pooling: Pooling | None,
         long_texts: Literal["truncate", "average"],
+        threads: int,
     ) -> None:
         self.title, self.shape, self.limits = title, shape, limits
         self._model, self._pooling, self._prefixes = model, pooling, prefixes
-        self._file, self._long_texts = file, long_texts
+        self._file, self._long_texts, self._threads = file, long_texts, threads
         self._tokenizer = model.tokenizer
         self._is_static = not hasattr(model, "onnx_embed")
         if self._is_static and long_texts == "average":
@@ -97,13 +97,13 @@ class Encoder:
         """Cut texts into tokens; ``first`` is the place of the first one in its call."""
         prefix = self._prefixes.query if query else self._prefixes.passage
         full = [prefix + text for text in texts] if prefix else list(texts)
-        _check_characters(texts, first)
+        check_texts(texts, first)
         read = Read()
-        encodings = self._tokenizer.encode_batch_fast(full, add_special_tokens=not self._is_static)
+        encodings = self._encoded(full)
         for place, (text, encoding) in enumerate(zip(full, encodings, strict=True), first):
             parts, rest = [encoding.ids], encoding.overflowing
             if rest and self._long_texts == "average":
-                parts += [more.ids for more in rest]
+                parts = self._parts(text, prefix) if prefix else [*parts, *(it.ids for it in rest)]
                 read.split.add(place)
             read.truncated += bool(rest) and len(parts) == 1
             total = sum(map(len, parts))
@@ -111,6 +111,48 @@ class Encoder:
             for ids in parts:
                 read.pieces.append(Piece(place, len(ids) / total if total else 1, text, ids))
         return read
+
+    def _encoded(self, texts: Sequence[str]) -> Iterator[Any]:
+        # The tokenizer spreads what comes together over all cores, whatever was asked for.
+        together = 1 if self._threads == 1 else max(1, len(texts))
+        for at in range(0, len(texts), together):
+            yield from self._tokenizer.encode_batch_fast(
+                texts[at : at + together], add_special_tokens=not self._is_static
+            )
+
+    def _parts(self, text: str, prefix: str) -> list[list[int]]:
+        """Cut the tokens of a long text so that its prefix stands before each part.
+
+        The text has the prefix already; a token that is partly the text's is the text's.
+        """
+        encoding = self._tokenizer.encode(text)
+        windows = [encoding, *encoding.overflowing]
+        if self._tokenizer.truncation["direction"] == "left":
+            windows.reverse()
+        marks = encoding.special_tokens_mask
+        start = marks.index(0)
+        end = len(marks) - marks[::-1].index(0)
+        opening, closing = encoding.ids[:start], encoding.ids[end:]
+        tokens = [
+            (token, place[1])
+            for window in windows
+            for token, place, mark in zip(
+                window.ids, window.offsets, window.special_tokens_mask, strict=True
+            )
+            if not mark
+        ]
+        ids = [token for token, _ in tokens]
+        before = next(
+            (at for at, (_, stop) in enumerate(tokens) if stop > len(prefix)), len(tokens)
+        )
+        room = self.max_length - len(opening) - before - len(closing)
+        if room < 1:
+            raise ValidationError(
+                f"max_length is {self.max_length}, and the prefix {prefix!r:.80} leaves no room "
+                "for the text: raise the one or shorten the other"
+            )
+        opening += ids[:before]
+        return [[*opening, *ids[at : at + room], *closing] for at in range(before, len(ids), room)]
 
     def vectors(self, pieces: Sequence[Piece], *, query: bool) -> Any:
         """Give a vector for each piece, of one pass through the model."""
@@ -188,18 +230,11 @@ class Encoder:
 
         try:
             (vector,) = self.vectors(self.read(["a heron"], 0, query=False).pieces, query=False)
+        except ValidationError:  # a setting leaves no room for any text
+            raise
         except Exception as error:
             raise LoadError(f"{self.title} can't read a text: {error}") from error
         return abs(float(numpy.linalg.norm(vector)) - 1) < 1e-3
-
-
-def _check_characters(texts: Sequence[str], first: int) -> None:
-    for place, text in enumerate(texts, first):
-        if not text.isascii() and (half := _HALF.search(text)):
-            raise ValidationError(
-                f"texts[{place}] has half a surrogate pair as its character {half.start()}: mend "
-                "it with text.encode('utf-8', 'replace').decode()"
-            )
 
 
 def _versions() -> tuple[str, ...]:

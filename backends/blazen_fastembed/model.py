@@ -12,6 +12,7 @@ from blazen.bridge import Job
 from blazen.errors import LoadError, UnsupportedError
 from blazen.hardware import Device, choose_device
 from blazen.local import FixedThreads, LocalBackend
+from blazen.onnx import expect_device, providers, supported_devices
 from blazen.options import EmbedOptions
 from blazen.protocols.embedding import WINDOW, EmbeddingModel, stream
 from blazen.types.embedding import EmbeddingResponse, EmbeddingStream, as_texts
@@ -78,8 +79,9 @@ class FastEmbedModel(FixedThreads, LocalBackend[Encoder], EmbeddingModel):
                 ask.gone = True
                 await bridge.stop(job)
                 raise
-        finally:
-            ask.gone = True
+        except BaseException:
+            self._line.leave(ask)
+            raise
 
     def _warn(self, answer: EmbeddingResponse) -> bool:
         usage, recipe = answer.usage, answer.recipe
@@ -98,11 +100,11 @@ class FastEmbedModel(FixedThreads, LocalBackend[Encoder], EmbeddingModel):
     def _open(self, job: Job, report: OnProgress) -> Encoder:
         import fastembed
 
-        self._device = choose_device(self.options.device, supported=_supported())
+        self._device = choose_device(self.options.device, supported=supported_devices())
         weights = find_weights(self.options, job, report)
         report(Progress("load", 0, 1, unit="models", detail=weights.name))
         threads = self._take_threads()
-        kind: dict[str, Any] = {"threads": threads, "providers": _providers(self._device)}
+        kind: dict[str, Any] = {"threads": threads, "providers": providers(self._device)}
         if weights.is_static:
             if self._device != Device.Cpu:
                 raise UnsupportedError(f"{weights.name} runs on the CPU only: it has no network")
@@ -118,7 +120,7 @@ class FastEmbedModel(FixedThreads, LocalBackend[Encoder], EmbeddingModel):
         except Exception as error:
             raise LoadError(f"ONNX Runtime could not load {weights.folder}: {error}") from error
         if not weights.is_static:
-            self._expect_device(model.model.get_providers())
+            expect_device(model.model, self._device)
         encoder = self._encoder(model, weights, threads)
         report(Progress("load", 1, 1, unit="models", detail=weights.name))
         return encoder
@@ -146,33 +148,13 @@ class FastEmbedModel(FixedThreads, LocalBackend[Encoder], EmbeddingModel):
             ),
             pooling=pooling,
             long_texts=options.long_texts,
+            threads=threads,
         )
 
     def _footprint(self, job: Job) -> Footprint | None:
-        if choose_device(self.options.device, supported=_supported()) != Device.Cpu:
+        if choose_device(self.options.device, supported=supported_devices()) != Device.Cpu:
             return None  # cuDNN takes what it likes; nothing was measured there
         weights = find_weights(self.options, job, lambda progress: None)
         limits = Limits.of(Device.Cpu, self.threads, self.options.max_batch_size)
         longest = self.options.max_length or declared_length(weights.folder)
         return folder_footprint(weights, limits, longest)
-
-    def _expect_device(self, providers: list[str]) -> None:
-        # ONNX Runtime takes the CPU without a word when the GPU that was asked for fails to start.
-        if self._device != Device.Cpu and providers[0] == "CPUExecutionProvider":
-            raise UnsupportedError(
-                f"{self._device} was asked for, but ONNX Runtime started on the CPU: its GPU "
-                "package needs CUDA and cuDNN libraries that it finds"
-            )
-
-
-def _supported() -> list[str]:
-    import onnxruntime
-
-    providers = onnxruntime.get_available_providers()
-    return ["cpu", "cuda"] if "CUDAExecutionProvider" in providers else ["cpu"]
-
-
-def _providers(device: Device) -> list[Any]:
-    if device == Device.Cpu:
-        return ["CPUExecutionProvider"]
-    return [("CUDAExecutionProvider", {"device_id": device.index or 0}), "CPUExecutionProvider"]

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from blazen.bridge import Job
-from blazen.errors import BlazenError, LoadError, UnsupportedError
+from blazen.errors import BlazenError, LoadError
 from blazen.hardware import Device, choose_device
 from blazen.local import FixedThreads, LocalBackend
+from blazen.onnx import expect_device, providers, supported_devices
 from blazen.types.footprint import Footprint
 from blazen.types.progress import OnProgress, Progress
 from blazen_fastembed.offered import Found, find
@@ -69,7 +70,7 @@ class OfferedBackend(FixedThreads, LocalBackend[E]):
         )
 
     def _open(self, job: Job, report: OnProgress) -> E:
-        self._device = choose_device(self.options.device, supported=_supported())
+        self._device = choose_device(self.options.device, supported=supported_devices())
         found = self._find(job, report)
         report(Progress("load", 0, 1, unit="models", detail=found.name))
         try:
@@ -88,7 +89,7 @@ class OfferedBackend(FixedThreads, LocalBackend[E]):
             found.name,
             cache_dir=str(found.folder),
             threads=self._take_threads(),
-            providers=_providers(self._device),
+            providers=providers(self._device),
             lazy_load=True,
             specific_model_path=str(found.folder),
         ).model
@@ -97,29 +98,11 @@ class OfferedBackend(FixedThreads, LocalBackend[E]):
             model.model_description, model_file=found.file
         )
         model.load_onnx_model()
-        # ONNX Runtime takes the CPU without a word when the GPU that was asked for does not start.
-        if self._device != Device.Cpu and model.model.get_providers()[0] == "CPUExecutionProvider":
-            raise UnsupportedError(
-                f"{self._device} was asked for, but ONNX Runtime started on the CPU: its GPU "
-                "package needs CUDA and cuDNN libraries that it finds"
-            )
+        expect_device(model.model, self._device)
         return model
 
     def _footprint(self, job: Job) -> Footprint | None:
-        if choose_device(self.options.device, supported=_supported()) != Device.Cpu:
+        if choose_device(self.options.device, supported=supported_devices()) != Device.Cpu:
             return None  # cuDNN takes what it likes; nothing was measured there
         found = self._find(job, lambda progress: None)
         return pass_footprint(found, self._work(found))
-
-
-def _supported() -> list[str]:
-    import onnxruntime
-
-    providers = onnxruntime.get_available_providers()
-    return ["cpu", "cuda"] if "CUDAExecutionProvider" in providers else ["cpu"]
-
-
-def _providers(device: Device) -> list[Any]:
-    if device == Device.Cpu:
-        return ["CPUExecutionProvider"]
-    return [("CUDAExecutionProvider", {"device_id": device.index or 0}), "CPUExecutionProvider"]

@@ -9,6 +9,7 @@ of a long one.
 from __future__ import annotations
 
 import contextlib
+import threading
 import traceback
 from bisect import bisect_right
 from collections import deque
@@ -52,7 +53,7 @@ class Ask:
         end = self._next + WINDOW
         try:
             read = encoder.read(self._texts[self._next : end], self._next, query=self.query)
-        except Exception as error:  # noqa: BLE001 - it is the error of this call alone
+        except BaseException as error:  # noqa: BLE001 - this call's alone; Rust panics with such
             self.fail(error)
             return
         self._next = end
@@ -75,11 +76,14 @@ class Ask:
 
     def store(self, piece: Piece, vector: Any) -> None:
         """Keep the vector of a text, or of a part of one."""
-        if self._rows is None:
-            import numpy
+        try:
+            if self._rows is None:
+                import numpy
 
-            self._rows = numpy.zeros((len(self._texts), len(vector)), dtype="float32")
-        self._rows[piece.place] += piece.share * vector
+                self._rows = numpy.zeros((len(self._texts), len(vector)), dtype="float32")
+            self._rows[piece.place] += piece.share * vector
+        except BaseException as error:  # noqa: BLE001 - its vectors may not fit into memory
+            self.fail(error)
 
     def settle(self, encoder: Encoder) -> bool:
         """Give the answer once all is read; ``True`` where nothing is left to do."""
@@ -87,6 +91,13 @@ class Ask:
             return True
         if self.pieces or self._next < len(self._texts):
             return False
+        try:
+            self._end(self._answer(encoder))
+        except BaseException as error:  # noqa: BLE001 - it is the error of this call alone
+            self.fail(error)
+        return True
+
+    def _answer(self, encoder: Encoder) -> EmbeddingResponse:
         if self._split and encoder.normalized:
             import numpy
 
@@ -95,9 +106,7 @@ class Ask:
             self._rows[places] /= numpy.maximum(lengths, 1e-12)
         usage = EmbeddingUsage(self._tokens, self._truncated)
         recipe = encoder.recipe(query=self.query)
-        vectors = Vectors.of(self._rows)
-        self._end(EmbeddingResponse(vectors, encoder.title, usage, recipe))
-        return True
+        return EmbeddingResponse(Vectors.of(self._rows), encoder.title, usage, recipe)
 
     def fail(self, error: BaseException) -> None:
         """End it with an error that was just caught, unless it has ended."""
@@ -126,27 +135,53 @@ class Ask:
 
 
 class Line:
-    """All who wait for one model. Anyone may join; only the engine's thread does the rest."""
+    """All who wait for one model. Anyone may join or leave; the engine's thread does the rest."""
 
     def __init__(self) -> None:
         self._fresh: deque[Ask] = deque()
         self._turns: deque[Ask] = deque()
+        self._lock = threading.Lock()
+        """Held while ``_turns`` changes; the engine's thread holds it as long as it serves."""
+        self._some_left = False
 
     def join(self, ask: Ask) -> None:
         """Wait with the others."""
         self._fresh.append(ask)
 
+    def leave(self, ask: Ask) -> None:
+        """Wait no more; the line lets go of the call, though no engine may ever serve it."""
+        ask.gone = True
+        self._some_left = True
+        self._forget()
+
     @staticmethod
     def serve(encoder: Encoder, job: Job, line: Line, ask: Ask) -> None:
         """Make passes for everyone until one call has its answer."""
-        while not ask.future.done():
-            if job.cancelled or ask.gone:
-                raise InferenceError("the embedding was stopped")
-            line._advance(encoder)
+        try:
+            with line._lock:
+                while not ask.future.done():
+                    if job.cancelled or ask.gone:
+                        raise InferenceError("the embedding was stopped")
+                    line._advance(encoder)
+        finally:
+            line._forget()
 
-    def _advance(self, encoder: Encoder) -> None:
+    def _forget(self) -> None:
+        # Who finds the lock taken need not wait for it: its holder comes here once it is free.
+        while self._some_left and self._lock.acquire(blocking=False):
+            try:
+                self._some_left = False
+                self._gather()
+                self._turns = deque(ask for ask in self._turns if not ask.gone)
+            finally:
+                self._lock.release()
+
+    def _gather(self) -> None:
         while self._fresh:
             self._turns.append(self._fresh.popleft())
+
+    def _advance(self, encoder: Encoder) -> None:
+        self._gather()
         for ask in self._turns:
             ask.refill(encoder)
         self._leave(encoder)
@@ -180,7 +215,7 @@ class Line:
         asks = {ask for ask, _ in group}
         try:
             vectors = encoder.vectors([piece for _, piece in group], query=group[0][0].query)
-        except Exception as error:  # noqa: BLE001 - it is the error of those in this pass
+        except BaseException as error:  # noqa: BLE001 - of those in this pass; Rust panics so
             if len(asks) == 1:
                 group[0][0].fail(error)
                 return

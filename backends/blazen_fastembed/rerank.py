@@ -14,6 +14,7 @@ from blazen.options.retrieval import RerankOptions
 from blazen.protocols.rerank import Reranker
 from blazen.types.rerank import RerankResponse, RerankUsage, as_documents
 from blazen.weights.gguf.pooling import too_long
+from blazen_fastembed.characters import check_text, check_texts
 from blazen_fastembed.offered import Found
 from blazen_fastembed.opening import OfferedBackend
 from blazen_fastembed.room import groups, limit_tokens
@@ -93,6 +94,8 @@ def _rerank(
 
 
 def _measure(engine: Engine, query: str, documents: list[str], job: Job) -> list[int]:
+    check_text(query, "the query")
+    check_texts(documents, name="documents")
     lengths = []
     for index, document in enumerate(documents):
         if job.cancelled:

@@ -8,6 +8,7 @@ from typing import Any
 from blazen.bridge import Job
 from blazen.errors import InferenceError, ValidationError
 from blazen.types.footprint import Footprint
+from blazen_fastembed.characters import check_texts
 from blazen_fastembed.offered import Found
 from blazen_fastembed.size import PASS, Limits
 
@@ -61,6 +62,7 @@ def limit_tokens(tokenizers: Sequence[Any], wanted: int | None, marks: int, name
 
 def measure(tokenizer: Any, texts: Sequence[str], job: Job) -> tuple[list[int], int]:
     """Give how many tokens of each text are read, and how many texts lose their end."""
+    check_texts(texts)
     lengths, truncated = [], 0
     for text in texts:
         if job.cancelled:

@@ -17,6 +17,8 @@ from blazen.types.embedding import EmbeddingUsage, as_texts
 from blazen.types.footprint import Footprint
 from blazen.types.progress import OnProgress
 from blazen.types.sparse import SparseEmbeddingResponse, SparseVectors
+from blazen_fastembed.characters import check_texts
+from blazen_fastembed.folders import read_json
 from blazen_fastembed.offered import Found, check_files, known_row
 from blazen_fastembed.opening import OfferedBackend
 from blazen_fastembed.room import groups, limit_tokens, measure
@@ -154,7 +156,9 @@ class FastEmbedSparse(OfferedBackend[Engine], SparseEmbeddingModel):
 
     def _work(self, found: Found) -> int:
         shape = Shape.of(found.folder, self.options.max_length)
-        words = found.description.get("vocab_size") or 30522
+        words = read_json(found.folder / "config.json").get("vocab_size")
+        if not isinstance(words, int):
+            words = found.description.get("vocab_size") or 30522
         return self._text_work(shape.longest, _text_bytes(found, int(words)))
 
 
@@ -197,6 +201,7 @@ def _embed(
 
 
 def _count_words(model: Any, texts: list[str], job: Job) -> list[int]:
+    check_texts(texts)
     lengths = []
     for text in texts:
         if job.cancelled:

@@ -100,6 +100,7 @@ class Dispatch:
         arguments: tuple[Any, ...],
         timeout: float | None,
         priority: int | None,
+        settings: Mapping[str, Any] | None = None,
     ) -> S:
         entry = self._entry(id)
         if not entry.fallback and verb not in entry.can:
@@ -111,7 +112,7 @@ class Dispatch:
             lease = None
             try:
                 lease, route = await self._start(verb, entry, timeout, priority, span)
-                source = await source_of(lease.entry.can[verb](*arguments))
+                source = await source_of(lease.entry.can[verb](*arguments, **(settings or {})))
             except BaseException as error:
                 if lease is not None:
                     lease.release()

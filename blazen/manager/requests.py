@@ -108,11 +108,18 @@ class Requests(Dispatch):
         id: str,  # noqa: A002
         texts: Texts,
         *,
+        window: int | None = None,
         timeout: float | None = None,
         priority: int | None = None,
     ) -> EmbeddingStream:
-        """Embed any number of texts, some at a time; the model is held until the stream ends."""
-        return self._stream(EmbeddingStream, "embed_stream", id, (texts,), timeout, priority)
+        """Embed any number of texts, ``window`` at a time; the model is held until the stream ends.
+
+        Left out, the model's own window holds.
+        """
+        settings = {} if window is None else {"window": window}
+        return self._stream(
+            EmbeddingStream, "embed_stream", id, (texts,), timeout, priority, settings
+        )
 
     async def embed_sparse(
         self,

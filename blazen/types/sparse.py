@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,7 +34,10 @@ class SparseRow(Mapping[int, float]):
         """The floats, each at the place of its index."""
 
     def __getitem__(self, index: int) -> float:
-        place = bisect_left(self.indices, index)
+        try:
+            place = bisect_left(self.indices, index)
+        except TypeError as error:  # it is no number, and so no key
+            raise KeyError(index) from error
         if place == len(self.indices) or self.indices[place] != index:
             raise KeyError(index)
         return self.weights[place]
@@ -83,12 +87,17 @@ class SparseVectors(Sequence[SparseRow]):
         if isinstance(rows, SparseVectors):
             return rows
         indices, values, offsets = array("I"), array("f"), array("q", [0])
-        for row in rows:
-            for index in sorted(row):
-                if isinstance(index, bool) or not 0 <= index <= _LARGEST:
-                    raise ValidationError(f"an index is from 0 to {_LARGEST}, not {index!r}")
+        if not isinstance(rows, Iterable):
+            raise ValidationError(f"sparse vectors come as mappings in a list, not {rows!r:.80}")
+        for place, row in enumerate(rows):
+            if not isinstance(row, Mapping):
+                raise ValidationError(
+                    f"sparse vector {place} must be a mapping from index to value, not {row!r:.80}"
+                )
+            found = {_index(index): value for index, value in row.items()}
+            for index in sorted(found):
                 indices.append(index)
-                values.append(row[index])
+                values.append(_number(found[index], index))
             offsets.append(len(indices))
         return cls(indices, values, offsets)
 
@@ -176,6 +185,25 @@ class SparseVectors(Sequence[SparseRow]):
             if any(one >= two for one, two in zip(row.indices, row.indices[1:], strict=False)):
                 raise ValidationError(f"the indices of sparse vector {place} must ascend")
         return vectors
+
+
+def _index(value: Any) -> int:
+    try:
+        index = -1 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        index = -1
+    if not 0 <= index <= _LARGEST:
+        raise ValidationError(f"an index is a whole number from 0 to {_LARGEST}, not {value!r:.80}")
+    return index
+
+
+def _number(value: Any, index: int) -> float:
+    try:
+        return math.fsum((value,))
+    except (TypeError, OverflowError) as error:
+        raise ValidationError(
+            f"the value of index {index} must be a number, not {value!r:.80}"
+        ) from error
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import math
 import shutil
 import sys
 import tracemalloc
+import weakref
 
 import pytest
 
@@ -204,6 +206,59 @@ async def test_a_long_text_is_read_in_parts_and_averaged():
     assert cosine(answer.embeddings[1], reference.embed("short").tolist()) >= 0.999
 
 
+async def test_each_part_of_a_long_text_has_the_prefix():
+    """The same vector as if each part had come by itself, with the prefix in its text."""
+    text = " ".join(f"heron {place} fish" for place in range(12))
+    prefix = "passage: "
+    async with build(max_length=12, long_texts="average", passage_prefix=prefix) as model:
+        answer = await model.embed([text, "short"])
+    words = text.split()
+    # Of the 12 tokens two frame the text and two are the prefix; each of these words is a token.
+    parts = [prefix + " ".join(words[at : at + 8]) for at in range(0, len(words), 8)]
+    async with build() as plain:
+        alone = await plain.embed(parts)
+    counts = [2 + 2 + len(words[at : at + 8]) for at in range(0, len(words), 8)]
+    assert answer.usage.tokens == sum(counts) + 5
+    rows = alone.embeddings.tolist()
+    mean = [
+        sum(count * row[axis] for count, row in zip(counts, rows, strict=True))
+        for axis in range(384)
+    ]
+    assert cosine(answer.embeddings[0], mean) >= 0.998
+
+
+async def test_a_prefix_that_leaves_no_room_for_a_long_text_is_refused():
+    prefix = "one two three four five six "
+    what = "max_length is 8, and the prefix 'one two"
+    with pytest.raises(ValidationError, match=what):
+        await build(max_length=8, long_texts="average", passage_prefix=prefix).load()
+    async with build(max_length=8, long_texts="average", query_prefix=prefix) as model:
+        with pytest.raises(ValidationError, match=what):
+            await model.embed_query("heron " * 20)
+        assert (await model.embed("heron " * 20)).dimensions == 384
+
+
+async def test_one_thread_cuts_one_text_at_a_time_into_tokens(loaded):
+    """The tokenizer would spread what it is given together over all cores."""
+
+    def work(encoder, job):
+        real, together = encoder._tokenizer, []
+
+        class Watched:
+            def encode_batch_fast(self, texts, **settings):
+                together.append(len(texts))
+                return real.encode_batch_fast(texts, **settings)
+
+        encoder._tokenizer = Watched()
+        try:
+            read = encoder.read(["a heron", "two herons", "three"], 0, query=False)
+        finally:
+            encoder._tokenizer = real
+        return together, [piece.text for piece in read.pieces]
+
+    assert await loaded._call(work) == ([1, 1, 1], ["a heron", "two herons", "three"])
+
+
 async def test_prefixes_are_put_before_queries_and_passages(loaded):
     """fastembed's own query_embed puts none there."""
     async with build(query_prefix="query: ", passage_prefix="passage: ") as model:
@@ -312,6 +367,7 @@ async def test_who_leaves_or_errs_harms_no_one_else(loaded):
         await bad
     for call in calls[1::2]:
         assert cosine((await call).embeddings[0], expected) > 0.9999
+    await asyncio.wait(calls)  # one that was being served ends with its pass
     assert all(call.cancelled() for call in calls[::2])
 
 
@@ -330,6 +386,90 @@ async def test_a_pass_that_fails_is_the_failure_of_one_caller(loaded, monkeypatc
     assert isinstance(poison, InferenceError)
     assert "the engine choked" in str(poison)
     assert heron.dimensions == mill.dimensions == 384
+
+
+class Panic(BaseException):
+    """What an engine in Rust raises when it panics is no Exception either."""
+
+
+@pytest.mark.parametrize("step", ["read", "vectors", "recipe"])
+async def test_a_panic_over_one_callers_text_harms_no_one_else(loaded, monkeypatch, step):
+    await loaded.load()
+    real = getattr(Encoder, step)
+
+    def choke(encoder, *arguments, **settings):
+        texts = arguments[0] if arguments else []
+        if step == "recipe":
+            panics = settings["query"]
+        else:
+            panics = any("poison" in getattr(text, "text", text) for text in texts)
+        if panics:
+            raise Panic("called `Option::unwrap()` on a `None` value")
+        return real(encoder, *arguments, **settings)
+
+    monkeypatch.setattr(Encoder, step, choke)
+    bad = loaded.embed_query if step == "recipe" else loaded.embed
+    calls = [loaded.embed("word " * 400), loaded.embed("a heron"), bad("poison"), loaded.embed("a")]
+    *first, poison, last = await asyncio.gather(*calls, return_exceptions=True)
+    assert isinstance(poison, InferenceError)
+    assert "Option::unwrap" in str(poison)
+    assert isinstance(poison.__cause__, Panic)
+    assert [answer.dimensions for answer in (*first, last)] == [384] * 3
+
+
+async def test_vectors_that_can_not_be_kept_are_the_failure_of_one_caller(loaded, monkeypatch):
+    await loaded.load()
+    import numpy
+
+    real = numpy.zeros
+
+    def zeros(shape, *arguments, **settings):
+        if shape == (3, 384):
+            raise MemoryError("no room for the vectors")
+        return real(shape, *arguments, **settings)
+
+    monkeypatch.setattr(numpy, "zeros", zeros)
+    calls = [loaded.embed(texts) for texts in ("a heron", ["a", "b", "c"], "a mill")]
+    heron, large, mill = await asyncio.gather(*calls, return_exceptions=True)
+    assert isinstance(large, InferenceError)
+    assert "no room for the vectors" in str(large)
+    assert heron.dimensions == mill.dimensions == 384
+
+
+class Text(str):
+    """A text that a weak reference can follow."""
+
+    __slots__ = ("__weakref__",)
+
+
+async def test_a_model_keeps_no_text_of_who_has_left(tmp_path):
+    def texts():
+        some = [Text("some text to embed " * 20) for _ in range(300)]
+        kept.extend(map(weakref.ref, some))
+        return some
+
+    kept = []
+    broken = build(tmp_path)
+    for _ in range(2):
+        with pytest.raises(ValidationError):
+            await broken.embed(texts())
+    model = build()
+    while_it_loads = asyncio.create_task(model.embed(texts()))
+    await asyncio.sleep(0)
+    while_it_loads.cancel()
+    await asyncio.wait([while_it_loads])
+    await model.load()
+    # The first is answered while the others are in its line; one has its turn, one never has.
+    calls = [asyncio.create_task(model.embed("a heron"))]
+    calls += [asyncio.create_task(model.embed(texts())) for _ in range(2)]
+    await calls[0]
+    while calls:
+        calls[-1].cancel()
+        await asyncio.wait([calls.pop()])
+    del while_it_loads
+    await model.unload()
+    gc.collect()
+    assert sum(one() is not None for one in kept) == 0
 
 
 async def test_a_stream_of_any_length_takes_the_same_memory(loaded):
@@ -486,9 +626,17 @@ async def test_a_misspelt_name_is_told_what_is_near(name, near, tmp_path, monkey
 
 
 async def test_a_known_model_is_read_from_the_cache_while_offline(tmp_path, monkeypatch):
+    import fastembed
+
     monkeypatch.setenv("BLAZEN_OFFLINE", "1")
     monkeypatch.setenv("TMPDIR", str(tmp_path / "nowhere"))
-    repository = tmp_path / "hub" / "models--Qdrant--all-MiniLM-L6-v2-onnx"
+    # Versions of fastembed name its repository in different letters.
+    (name,) = (
+        row["sources"]["hf"]
+        for row in fastembed.TextEmbedding.list_supported_models()
+        if row["model"] == "sentence-transformers/all-MiniLM-L6-v2"
+    )
+    repository = tmp_path / "hub" / f"models--{name.replace('/', '--')}"
     (repository / "refs").mkdir(parents=True)
     (repository / "refs" / "main").write_text("0" * 40)
     copied(repository / "snapshots" / ("0" * 40))

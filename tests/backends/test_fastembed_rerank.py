@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import pytest
 
@@ -19,6 +20,7 @@ pytest.importorskip("onnx")
 from tokenizers import Tokenizer  # noqa: E402 - it comes with fastembed
 
 from blazen_fastembed.rerank import FastEmbedReranker  # noqa: E402
+from tests.programs import check_footprint  # noqa: E402
 from tests.tiny_onnx import LONGEST, TinyBert  # noqa: E402
 
 QUERY = "what eats fish"
@@ -131,6 +133,13 @@ async def test_the_list_of_fastembed_is_known(tmp_path):
         await build("bge-reranker-bas", cache_dir=tmp_path).load()
 
 
-async def test_it_says_what_it_takes(folder):
-    sizes = await build(folder).footprint()
-    assert sizes.resident["cpu"] > 2 * (folder / "onnx/model.onnx").stat().st_size
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a process had at most")
+def test_it_says_what_it_takes(folder):
+    check_footprint("Reranker", f"fastembed:{folder}", question=["the heron eats fish"] * 48)
+
+
+async def test_half_a_surrogate_pair_is_refused_with_its_place(loaded):
+    with pytest.raises(ValidationError, match=r"documents\[1\] has half .* character 2"):
+        await loaded.rerank(QUERY, ["fine", "a \ud83d b"])
+    with pytest.raises(ValidationError, match=r"the query has half .* character 0"):
+        await loaded.rerank("\udc00", DOCUMENTS)

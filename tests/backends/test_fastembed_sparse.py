@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import sys
 from collections import Counter
 
 import pytest
@@ -32,6 +33,7 @@ from blazen_fastembed.offered import known_row, near_name  # noqa: E402
 from blazen_fastembed.room import groups  # noqa: E402
 from blazen_fastembed.size import PASS, Limits  # noqa: E402
 from blazen_fastembed.sparse import FastEmbedSparse  # noqa: E402
+from tests.programs import check_footprint  # noqa: E402
 from tests.tiny_onnx import SPECIAL, VOCABULARY, WIDTH, TinyBert  # noqa: E402
 
 STOP_WORDS = ["the", "a", "on", "to", "with", "how"]
@@ -390,3 +392,20 @@ def test_texts_of_like_length_share_a_pass_within_its_room():
 async def test_concurrent_queries_do_not_wait_for_a_load_each(splade):
     answers = await asyncio.gather(*(splade.embed_sparse_query(text) for text in TEXTS * 4))
     assert len({answer.embeddings for answer in answers}) == len(TEXTS)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a process had at most")
+def test_it_says_what_it_takes(folder):
+    check_footprint("SparseEmbeddingModel", f"fastembed:{folder}")
+
+
+async def test_half_a_surrogate_pair_is_refused_with_its_place(splade):
+    for method in (splade.embed_sparse, splade.embed_sparse_query):
+        with pytest.raises(ValidationError, match=r"texts\[1\] has half .* character 2"):
+            await method(["fine", "a \ud83d b"])
+    words = bm25()
+    with pytest.raises(ValidationError, match=r"texts\[1\] has half .* character 2"):
+        await words.embed_sparse(["fine", "a \ud83d b"])
+    with pytest.raises(ValidationError, match=r"texts\[0\] has half .* character 0"):
+        await words.embed_sparse_query("\udc00")
+    await words.unload()

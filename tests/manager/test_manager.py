@@ -263,6 +263,8 @@ async def test_every_kind_of_model_is_asked_by_name(tmp_path):
     assert len((await whole.embed_query("embed", "a")).embeddings) == 1
     async for some in whole.embed_stream("embed", (str(number) for number in range(3))):
         assert len(some.embeddings) == 3
+    async for some in whole.embed_stream("embed", ["a", "b", "c"], window=1):
+        assert len(some.embeddings) == 1
         assert whole.status().models[1].leases == 1
     for name, verb in (("sparse", "embed_sparse"), ("tokens", "embed_tokens")):
         for method in (getattr(whole, verb), getattr(whole, f"{verb}_query")):
@@ -293,6 +295,10 @@ async def test_a_model_that_only_embeds_is_asked_for_queries_and_streams_too():
     assert (await whole.embed_query("duck", ["four"])).embeddings.tolist() == [[4.0, 1.0]]
     pieces = [piece async for piece in whole.embed_stream("duck", ["a", "bc"])]
     assert pieces[0].embeddings.tolist() == [[1.0, 1.0], [2.0, 1.0]]
+    pieces = [piece async for piece in whole.embed_stream("duck", ["a", "bc", "d"], window=2)]
+    assert [len(piece.embeddings) for piece in pieces] == [2, 1]
+    with pytest.raises(ValidationError, match="window"):
+        await whole.embed_stream("duck", ["a"], window=0).collect()
 
 
 async def test_what_a_model_cannot_do_names_what_it_can():

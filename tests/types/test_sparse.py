@@ -110,10 +110,37 @@ def test_buffers_that_do_not_fit_are_refused(indices, values, offsets, what):
         SparseVectors(indices, values, offsets)
 
 
-@pytest.mark.parametrize("index", [-1, 2**32, True])
+@pytest.mark.parametrize("index", [-1, 2**32, True, "a", 1.5, None, (1,)])
 def test_an_index_that_can_not_be_one_is_refused(index):
-    with pytest.raises(ValidationError, match="an index is from 0"):
-        SparseVectors.of([{index: 1.0}])
+    with pytest.raises(ValidationError, match="an index is a whole number from 0"):
+        SparseVectors.of([{2: 0.5, index: 1.0}])
+
+
+@pytest.mark.parametrize("value", ["x", None, [1.0], 10**400])
+def test_a_value_that_is_no_number_is_refused(value):
+    with pytest.raises(ValidationError, match="the value of index 7 must be a number"):
+        SparseVectors.of([{7: value}])
+
+
+@pytest.mark.parametrize("rows", [[5], [{}, [1, 2]], {1: 0.5}, 5, ["ab"]])
+def test_what_is_no_list_of_mappings_is_refused(rows):
+    with pytest.raises(ValidationError, match="mapping"):
+        SparseVectors.of(rows)
+
+
+def test_what_can_be_no_index_is_not_in_a_row():
+    row = SparseVectors.of(ROWS)[0]
+    for key in ("x", None, 2.5, (2,)):
+        assert row.get(key, -1.0) == -1.0
+        assert key not in row
+        with pytest.raises(KeyError):
+            row[key]
+
+
+def test_numbers_of_numpy_are_indices_and_values():
+    numpy = pytest.importorskip("numpy")
+    row = {numpy.uint32(7): numpy.float32(0.5), numpy.int64(2): numpy.float64(2.0)}
+    assert SparseVectors.of([row]).tolist() == ROWS[:1]
 
 
 def test_dictionaries_that_hold_no_vectors_are_refused():
