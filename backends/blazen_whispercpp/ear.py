@@ -6,14 +6,18 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from blazen.speech.activity import SpeechActivity, SpeechEvent
-from blazen_whispercpp.hearing import RATE
+from blazen_whispercpp.hearing import RATE, WINDOW_SECONDS
 
 if TYPE_CHECKING:
     from blazen.types.audio_codec import Floats
 
-_LONGEST = 25 * RATE
+_LONGEST_SECONDS = 25.0
 """Whisper hears 30 seconds at once: whoever speaks on without a pause is cut before that."""
-_CUT_WITHIN = 5 * RATE
+_LEFT_SECONDS = 1.0
+"""So much shorter than a window a stretch is cut, since sound comes in pieces."""
+_CUT_SHARE = 0.2
+_CUT_LEAST = round(1.5 * RATE)
+"""In so much of speech there is a place between two words."""
 _LOUDNESS = RATE // 10
 _SHORTEST = RATE // 4
 _KEPT = 2 * RATE
@@ -31,11 +35,17 @@ class Stretch(NamedTuple):
         """Where it ends."""
         return self.first + len(self.samples)
 
+    def after(self, place: int) -> Stretch:
+        """Give what comes after a place, if only an end without samples."""
+        first = max(self.first, place)
+        return Stretch(first, self.samples[first - self.first :])
+
 
 class Ear:
     """Takes sound as it comes, and forgets what is settled: memory stays flat."""
 
-    def __init__(self, *, vad: bool) -> None:
+    def __init__(self, *, vad: bool, window: float = WINDOW_SECONDS) -> None:
+        self._longest = round(min(_LONGEST_SECONDS, window - _LEFT_SECONDS) * RATE)
         self._activity = SpeechActivity(RATE) if vad else None
         self._began = None if vad else 0
         self._kept: list[Floats] = []
@@ -61,7 +71,7 @@ class Ear:
         self._kept.append(block)
         self.total += len(block)
         self._note(self._activity.feed(block) if self._activity else [])
-        if self._began is not None and self.total - self._began > _LONGEST:
+        if self._began is not None and self.total - self._began > self._longest:
             self._began = self._complete_at(self._quietest())
         self._forget()
 
@@ -83,7 +93,9 @@ class Ear:
         return Stretch(self._began, self._between(self._began, self.total))
 
     def begin_at(self, place: int) -> None:
-        """Hear that the stretch that still grows is settled up to a place."""
+        """Hear that all is settled up to a place."""
+        # What has ended stays, however little is left: what it seemed to say is to be taken back.
+        self._complete = deque(stretch.after(place) for stretch in self._complete)
         if self._began is not None:
             self._began = max(place, self._began)
             self._forget()
@@ -106,7 +118,7 @@ class Ear:
         """Give the quietest place of the last seconds, where a cut does the least harm."""
         import numpy as np
 
-        first = self.total - _CUT_WITHIN
+        first = self.total - max(_CUT_LEAST, round(_CUT_SHARE * self._longest))
         power = np.square(self._between(first, self.total))
         loudness = np.convolve(power, np.ones(_LOUDNESS), "valid")[:: _LOUDNESS // 4]
         return first + int(loudness.argmin()) * (_LOUDNESS // 4) + _LOUDNESS // 2

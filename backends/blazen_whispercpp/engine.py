@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ log = logging.getLogger("blazen.whispercpp")
 
 _LEVELS = {2: logging.DEBUG, 3: logging.WARNING, 4: logging.ERROR}
 """By whisper.cpp's own numbers; what it tells in passing is of use only to who looks closely."""
-_EXPECTED = ("encoder_begin_callback returned false", "failed to encode")
-"""Lines that are errors to the engine, and that we bring about."""
+_EXPECTED = "encoder_begin_callback returned false"
+"""An error to the engine, and only ever our own wish."""
 
 
 class Lines:
@@ -27,6 +28,22 @@ class Lines:
     def start(self) -> None:
         """Forget what was written until now."""
         _said.problems = []
+
+    @contextlib.contextmanager
+    def held(self, stopped: Callable[[], bool]) -> Iterator[None]:
+        """Log the errors of what is done meanwhile at its end, unless it was stopped by then.
+
+        An engine that is told to stop calls that a failure.
+        """
+        self.start()
+        _said.held = True
+        try:
+            yield
+        finally:
+            _said.held = False
+            if not stopped():
+                for line in _said.problems:
+                    log.error("%s", line)
 
     def problem(self) -> str:
         """Give the errors among it."""
@@ -127,10 +144,12 @@ _receiver: object = None
 
 def _receive(level: int, text: str) -> None:
     line = text.strip()
-    if not line or any(expected in line for expected in _EXPECTED):
+    if not line or _EXPECTED in line:
         return
     if level >= 4 and level != 5:
         _said.problems = [*getattr(_said, "problems", []), line]
+        if getattr(_said, "held", False):
+            return
     log.log(_LEVELS.get(level, logging.DEBUG), "%s", line)
 
 

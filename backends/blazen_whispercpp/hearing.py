@@ -9,7 +9,14 @@ from blazen.bridge import Job
 from blazen.errors import InferenceError
 from blazen.types.transcription import Segment
 from blazen_whispercpp.engine import Engine
-from blazen_whispercpp.tokens import Token, text_of, whole_characters, without_loops, words_of
+from blazen_whispercpp.tokens import (
+    Token,
+    is_rushed,
+    text_of,
+    whole_characters,
+    without_loops,
+    words_of,
+)
 
 if TYPE_CHECKING:
     from blazen.types.audio_codec import Floats
@@ -19,6 +26,8 @@ WINDOW_SECONDS = 30.0
 """How much Whisper hears at once, at the most."""
 _PLACES_A_SECOND = 50
 """How many places the engine's encoder has for a second of sound."""
+_SILENCE_SECONDS = 3.0
+"""So much silence the encoder has behind a window: without any, Whisper says things twice."""
 _SHORTEST = round(1.25 * RATE)
 """Below a second whisper.cpp hears nothing: silence is put behind it."""
 _STEP_SECONDS = 0.5
@@ -91,15 +100,17 @@ def hear_window(engine: Engine, job: Job, samples: Floats, settings: HearingSett
     binding.assign_progress_callback(params, progress)
     binding.assign_encoder_begin_callback(params, begin)
     binding.assign_abort_callback(params, lambda: job.cancelled)
-    engine.log.start()
-    code = binding.whisper_full(engine.context, params, samples, len(samples))
+    with engine.log.held(lambda: job.cancelled):
+        code = binding.whisper_full(engine.context, params, samples, len(samples))
     _expect_caller(job)
     if code != 0:
         raise InferenceError(
             f"whisper.cpp failed with code {code}: {engine.log.problem() or 'it gave no reason'}"
         )
     total = len(samples) / RATE
-    heard = _read(engine, settings, length / RATE)
+    heard, rushed = _read(engine, settings, length / RATE)
+    if rushed and settings.window < WINDOW_SECONDS:
+        return hear_window(engine, job, samples[:length], replace(settings, window=WINDOW_SECONDS))
     if len(begun) < 2:
         return Heard(heard, length / RATE)
     last = binding.whisper_full_n_segments(engine.context) - 1
@@ -137,9 +148,10 @@ def make_params(engine: Engine, settings: HearingSettings) -> Any:
     # The engine tries all temperatures up to 1: above that it would try none.
     params.temperature_inc = 0.2 if settings.fallback and settings.temperature <= 1 else 0.0
     params.token_timestamps = settings.words
-    if settings.window < WINDOW_SECONDS:
-        # A little more than the window, in steps that the engine's sums like.
-        params.audio_ctx = -(-round(settings.window * _PLACES_A_SECOND) // 64) * 64
+    places = round((settings.window + _SILENCE_SECONDS) * _PLACES_A_SECOND)
+    if places < WINDOW_SECONDS * _PLACES_A_SECOND:
+        # In steps that the engine's sums like.
+        params.audio_ctx = -(-places // 64) * 64
     params.print_realtime = False
     if settings.prompt:
         params.initial_prompt = settings.prompt
@@ -149,8 +161,8 @@ def make_params(engine: Engine, settings: HearingSettings) -> Any:
     return params
 
 
-def _read(engine: Engine, settings: HearingSettings, length: float) -> list[Segment]:
-    """Take the segments out of the engine."""
+def _read(engine: Engine, settings: HearingSettings, length: float) -> tuple[list[Segment], bool]:
+    """Take the segments out of the engine, and say whether one is quicker than anyone speaks."""
     import _pywhispercpp as binding
 
     context, end_of_text = engine.context, engine.end_of_text
@@ -171,11 +183,12 @@ def _read(engine: Engine, settings: HearingSettings, length: float) -> list[Segm
                 found.append(Token(data.id, piece, data.t0 / 100, data.t1 / 100, data.p))
         tokens.append(found)
         sums.append(sum(logs) / max(1, len(logs)))
-    heard = list[Segment]()
+    heard, rushed = list[Segment](), False
     before = 0.0
     for index, found in enumerate(whole_characters(tokens)):
         start = max(before, min(spans[index][0], length))
         end = max(start, min(spans[index][1], length))
+        rushed = rushed or is_rushed(found, end - start)
         found = without_loops(found, end - start)
         text = text_of(found)
         if not text.strip() or (start >= length and heard):
@@ -192,7 +205,7 @@ def _read(engine: Engine, settings: HearingSettings, length: float) -> list[Segm
             )
         )
         before = end
-    return heard
+    return heard, rushed
 
 
 def _expect_caller(job: Job) -> None:

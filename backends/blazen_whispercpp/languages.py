@@ -30,17 +30,24 @@ def language_codes() -> tuple[str, ...]:
 
 def language_code(text: str) -> str:
     """Give the code of what a user wrote: ``de``, ``DE``, ``de-AT`` or ``german``."""
-    import _pywhispercpp as binding
-
-    plain = text.strip().lower()
+    plain, known = text.strip().lower(), _names()
     if plain == AUTO:
         return AUTO
     for form in (plain, plain.replace("_", "-").partition("-")[0]):
-        # The engine takes a name too; an unknown one it would take for "find it out".
-        number = binding.whisper_lang_id(form) if form.isascii() and form.isalpha() else -1
-        if number >= 0:
-            return language_codes()[number]
-    raise ValidationError(unknown_name("language", text, language_codes()))
+        if form in known:
+            return known[form]
+    raise ValidationError(unknown_name("language", text, known))
+
+
+@functools.cache
+def _names() -> dict[str, str]:
+    """Give the code for each code and, where the engine tells them, for each name."""
+    full = native("whisper_lang_str_full", ctypes.c_char_p)
+    known = {code: code for code in language_codes()}
+    if full is not None:
+        for number, code in enumerate(language_codes()):
+            known[full(ctypes.c_int(number)).decode()] = code
+    return known
 
 
 def expect_language(engine: Engine, code: str, title: str) -> None:

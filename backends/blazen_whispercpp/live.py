@@ -23,6 +23,7 @@ from blazen_whispercpp.hearing import RATE, HearingSettings, hear
 from blazen_whispercpp.settling import check_model, settle
 from blazen_whispercpp.tokens import UNSPACED
 from blazen_whispercpp.transcribing import Kept
+from blazen_whispercpp.windows import SHORTEST
 
 if TYPE_CHECKING:
     from blazen.types.audio_codec import Floats
@@ -52,7 +53,8 @@ async def live_source(
     assert isinstance(request.audio, LiveAudio)
     await model._call(_expect_able, request, model.options, model._title())
     writer = _Writer(model, request)
-    inflow = _Inflow(request.audio, Ear(vad=model.options.vad))
+    ear = Ear(vad=model.options.vad, window=model.options.window)
+    inflow = _Inflow(request.audio, ear)
     listening = asyncio.create_task(inflow.run())
     try:
         while True:
@@ -63,9 +65,11 @@ async def live_source(
             elif inflow.ear.ended:
                 break
             elif (growing := writer.worth_hearing(inflow.ear)) is not None:
-                for piece in await _unless(inflow.due, writer.glimpse(growing)) or ():
-                    yield piece
+                pieces = await _unless(inflow.due, writer.glimpse(growing)) or ()
+                # Before a caller has his turn: while he takes his time, the stretch may end.
                 inflow.ear.begin_at(writer.settled)
+                for piece in pieces:
+                    yield piece
             else:
                 await inflow.wait()
         await listening  # raises what the source has raised
@@ -146,8 +150,10 @@ class _Writer:
 
     async def settle(self, stretch: Stretch) -> list[TranscriptionChunk]:
         """Hear a whole stretch, for good."""
-        heard = await self._hear(stretch, rough=False)
-        pieces = self._final(stretch, heard, heard.segments)
+        pieces = list[TranscriptionChunk]()
+        if len(stretch.samples) >= SHORTEST:
+            heard = await self._hear(stretch, rough=False)
+            pieces = self._final(stretch, heard, heard.segments)
         # One without text takes back what was shown and turned out to be nothing.
         if not any(piece.text for piece in pieces):
             position = stretch.last / RATE

@@ -15,6 +15,8 @@ _OPENING = frozenset("([{«“‘¿¡\"'-「『【（")
 
 QUICKEST = 20
 """Letters a second: who speaks quickly comes up to that."""
+_RUSHED_TIMES, _RUSHED_LETTERS = 2, 20
+"""Times are rough: so many times as quick, and so many letters more, is sure to be wrong."""
 _LOOP_TIMES = 4
 _LOOP_TOKENS = 20
 _LONGEST_LOOP = 48
@@ -46,6 +48,11 @@ def whole_characters(segments: list[list[Token]]) -> list[list[Token]]:
             carried.insert(0, tokens.pop())
         out.append(tokens)
     return out
+
+
+def is_rushed(tokens: Sequence[Token], seconds: float) -> bool:
+    """Say whether no one could say this in so short a time: some of it was invented."""
+    return len(text_of(tokens)) > _RUSHED_TIMES * QUICKEST * seconds + _RUSHED_LETTERS
 
 
 def without_loops(tokens: list[Token], seconds: float) -> list[Token]:

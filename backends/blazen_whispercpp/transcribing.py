@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 
 from blazen.bridge import Job, StreamJob
-from blazen.errors import InferenceError, UnsupportedError
+from blazen.errors import InferenceError, UnsupportedError, ValidationError
 from blazen.options import WhisperOptions
 from blazen.types.audio import Audio
 from blazen.types.transcription import (
@@ -95,10 +95,14 @@ def guess(
     sound = sound_of(audio, options)
     at = 0
     while (window := sound.window(at)) is not None and window.first == window.last:
+        if job.cancelled:
+            raise InferenceError("the search for the language was stopped")
         at = window.last
     if window is None:  # no one speaks: what there is must do
         sound = sound_of(audio, replace(options, vad=False))
-        window = sound.window(0) or Window(0, 0)
+        window = sound.window(0)
+    if window is None:
+        raise ValidationError("there is no sound to find a language in: it has no samples")
     return guess_language(engine, job, sound.samples(window))
 
 

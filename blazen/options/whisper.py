@@ -44,8 +44,9 @@ class WhisperOptions:
     temperature_fallback: bool = True
     """Hear a stretch again, more freely, where the first try went wrong."""
     window: float = 30.0
-    """How many seconds are heard at once. Each window costs as much as a full one, however little
-    is said in it: for short sounds 10 is three times as quick, and a little less exact."""
+    """How many seconds are heard at once, from 5 to 30. Each window costs as much as a full one,
+    however little is said in it: for short sounds 10 is about twice as quick. Words at its ends
+    have less around them, and are heard a little less well."""
     threads: int | None = None
     device: Device | str = "auto"
     cache_dir: str | PathLike[str] | None = None

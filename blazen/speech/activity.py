@@ -172,7 +172,8 @@ class _Frames:
         self._window = np.hanning(self._size + 1)[:-1]
         self._scale = 2 / (self._window**2).sum() / self._size
         hertz = np.fft.rfftfreq(self._size, 1 / rate)
-        self._edges = np.searchsorted(hertz, _LOUDNESS_EDGES)
+        # Of some rates the last frequency lies just below the last edge.
+        self._edges = np.searchsorted(hertz, _LOUDNESS_EDGES).clip(max=len(hertz) - 1)
         first, last = np.searchsorted(hertz, _PITCH_BAND)
         self._pitch_bins = slice(int(first), int(last))
         self._around = round(_ENVELOPE_HERTZ / hertz[1] / 2)

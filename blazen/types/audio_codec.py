@@ -127,13 +127,13 @@ def converted(frames: Iterable[Any], sample_rate: int, channels: int) -> Iterato
     """Resample and mix; gives flat float32 pieces with the channels interleaved."""
     import numpy as np
 
-    graph: _Converter | None = None
+    graph: Converter | None = None
     for frame in frames:
         if graph is None or not graph.takes(frame):
             # A chained file may change its rate in the middle.
             if graph is not None:
                 yield from graph.push(None)
-            graph = _Converter(frame, sample_rate, channels)
+            graph = Converter(frame, sample_rate, channels)
         yield from graph.push(frame)
     if graph is not None:
         yield from graph.push(None)
@@ -141,7 +141,7 @@ def converted(frames: Iterable[Any], sample_rate: int, channels: int) -> Iterato
         yield np.zeros(0, np.float32)
 
 
-class _Converter:
+class Converter:
     """FFmpeg's resampler, set up for frames like the first one."""
 
     def __init__(self, frame: Any, sample_rate: int, channels: int) -> None:
@@ -186,9 +186,11 @@ class _Converter:
         return frame.sample_rate, frame.format.name, frame.layout.name
 
     def takes(self, frame: Any) -> bool:
+        """Say whether a frame is like the first one."""
         return self._key_of(frame) == self._key
 
     def push(self, frame: Any | None) -> Iterator[Floats]:
+        """Give what a frame becomes; ``None`` ends the sound, and gives what was held back."""
         import numpy as np
 
         if frame is not None:

@@ -184,7 +184,7 @@ class _Inlet:
 
     def __init__(self, sample_rate: int) -> None:
         self._rate = sample_rate
-        self._converter: codec._Converter | None = None
+        self._converter: codec.Converter | None = None
 
     def push(self, samples: Floats, rate: int) -> Iterator[Floats]:
         if not len(samples):
@@ -196,7 +196,7 @@ class _Inlet:
         for frame in codec.array_frames(samples, rate):
             if self._converter is None or not self._converter.takes(frame):
                 yield from self.flush()
-                self._converter = codec._Converter(frame, self._rate, 1)
+                self._converter = codec.Converter(frame, self._rate, 1)
             for block in self._converter.push(frame):
                 if len(block):
                     yield block

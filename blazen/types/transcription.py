@@ -31,12 +31,13 @@ class TranscriptionRequest(Record):
     words: bool = False
     """Give the time of each word."""
     temperature: float | None = None
+    """From 0, the likeliest words; more than 1 invents them."""
     diarize: bool = False
     """Tell who speaks; a model that can't refuses."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "audio", _sound(self.audio))
-        check_range("temperature", self.temperature, at_least=0)
+        check_range("temperature", self.temperature, at_least=0, at_most=2)
 
     @classmethod
     def from_file(cls, path: str | PathLike[str], **settings: Any) -> TranscriptionRequest:

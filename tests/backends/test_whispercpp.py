@@ -209,6 +209,70 @@ async def test_windows_neither_lose_nor_double_words(loaded):
     await model.unload()
 
 
+SENTENCES = Path(__file__).parents[1] / "data" / "two-sentences.ogg"
+
+
+def full_window(order, seconds):
+    """Give speech without a pause: three sentences in some order, cut off."""
+    import numpy as np
+
+    spoken = Audio.from_file(SENTENCES).to_samples()
+    parts = {
+        "sun": samples()[: round(4.45 * RATE)],
+        "ships": spoken[RATE // 2 : round(4.1 * RATE)],
+        "train": spoken[round(6.2 * RATE) : 9 * RATE],
+    }
+    return np.concatenate([parts[part] for part in order])[: seconds * RATE]
+
+
+async def heard_in_one_window(model, sound, seconds, **settings):
+    from blazen_whispercpp.hearing import HearingSettings, hear_window
+
+    used = HearingSettings("en", window=seconds, **settings)
+    heard = await model._call(lambda engine, job: hear_window(engine, job, sound, used))
+    return "".join(segment.text for segment in heard.segments).lower()
+
+
+def repeated(text):
+    """Give the phrases of three words that come more than once."""
+    words = text.translate(str.maketrans(".,!?-", "     ")).split()
+    phrases = list(zip(words, words[1:], words[2:], strict=False))
+    return [phrase for phrase in set(phrases) if phrases.count(phrase) > 1]
+
+
+@pytest.mark.parametrize(
+    ("order", "seconds", "wanted"),
+    [
+        (("ships", "train", "sun"), 10, ("lighthouse", "storm", "boston", "mountains", "farmer")),
+        (("sun", "train", "ships"), 10, ("mountains", "farmer", "boston", "lighthouse", "ships")),
+        (("ships", "sun", "train"), 5, ("lighthouse", "seven", "storm", "sun")),
+        (("train", "ships", "sun"), 5, ("time", "boston", "lighthouse", "ships")),
+    ],
+)
+async def test_a_window_full_of_speech_is_said_once(loaded, order, seconds, wanted):
+    """Where the encoder has no silence behind the window, Whisper goes round in circles."""
+    said = await heard_in_one_window(loaded, full_window(order, seconds), seconds)
+    assert not repeated(said), said
+    assert all(word in said for word in wanted), said
+    assert len(said) < 25 * seconds, said
+
+
+async def test_what_no_one_says_so_quickly_is_heard_again(loaded, monkeypatch):
+    monkeypatch.setattr("blazen_whispercpp.hearing._SILENCE_SECONDS", 0)
+    sound = full_window(("ships", "sun", "train"), 5)
+    said = await heard_in_one_window(loaded, sound, 5, fallback=False)
+    assert not repeated(said), said
+    assert all(word in said for word in ("lighthouse", "seven", "storm")), said
+
+
+def test_only_what_is_surely_too_quick_counts_as_such():
+    from blazen_whispercpp.tokens import is_rushed
+
+    assert not is_rushed(tokens(b" Yes, of course."), 0.1)
+    assert not is_rushed(tokens(b" word" * 12), 2.0)  # 30 letters a second
+    assert is_rushed(tokens(b" word" * 24), 2.0)  # 60 letters a second
+
+
 async def test_times_are_those_of_the_whole_sound(loaded):
     """Silence before and between does not shift them, although it is left out."""
     sound = joined(silence(12), samples(), silence(11), samples(), silence(3))
@@ -249,13 +313,14 @@ async def test_less_than_a_second_is_heard(loaded):
 
 
 @pytest.mark.needs("starter:transcribe-base")
-async def test_the_language_is_found_out(base):
-    answer = await base.transcribe(german())
+async def test_the_language_is_found_out():
+    async with build("starter:transcribe-base", window=12) as model:
+        answer = await model.transcribe(german())
+        other = await model.transcribe(english())
     assert answer.language == "de"
     assert answer.language_probability > 0.8
     assert "hund" in answer.text.lower()
     assert "katze" in answer.text.lower()
-    other = await base.transcribe(english())
     assert other.language == "en"
     assert hears(other.text)
 
@@ -269,6 +334,34 @@ async def test_languages_are_guessed_with_their_probabilities(base):
     assert sum(guess.probabilities.values()) == pytest.approx(1, abs=0.01)
     assert next(iter(guess.probabilities)) == "de"
     assert (await base.detect_language((silence(1), RATE))).probability < 0.9
+
+
+@pytest.mark.needs("starter:transcribe-base")
+async def test_no_sound_has_no_language(base):
+    with pytest.raises(ValidationError, match="there is no sound to find a language in"):
+        await base.detect_language(([], RATE))
+
+
+def test_the_search_for_a_language_can_be_stopped(monkeypatch):
+    from blazen.bridge import Job
+    from blazen.errors import InferenceError
+    from blazen_whispercpp import transcribing
+    from blazen_whispercpp.engine import Engine
+    from blazen_whispercpp.windows import Window
+
+    job, looked = Job(lambda engine: None), []
+
+    class Silent:
+        def window(self, at):
+            looked.append(at)
+            if len(looked) == 3:
+                job.cancel()
+            return Window(at + RATE, at + RATE) if len(looked) < 100 else None
+
+    monkeypatch.setattr(transcribing, "sound_of", lambda audio, options: Silent())
+    with pytest.raises(InferenceError, match="stopped"):
+        transcribing.guess(Engine(None, 1, True, 0), job, english(), WhisperOptions(), "x")
+    assert len(looked) == 3
 
 
 @pytest.mark.needs("starter:transcribe-base")
@@ -428,7 +521,7 @@ async def test_a_long_transcription_is_cancelled_and_never_empty(loaded):
     assert hears((await loaded.transcribe(english())).text)
 
 
-async def test_an_aborted_run_raises(loaded):
+async def test_an_aborted_run_raises(loaded, caplog):
     """The engine itself gives an aborted run as one without text."""
     from blazen.bridge import Job
     from blazen.errors import InferenceError
@@ -448,6 +541,7 @@ async def test_an_aborted_run_raises(loaded):
                 engine, Aborted(lambda job: None), samples(), HearingSettings("en", window=8)
             )
         )
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
     assert hears((await loaded.transcribe(english())).text)
 
 
@@ -752,6 +846,33 @@ async def test_errors_of_the_engine_are_logged_as_such(tmp_path, caplog):
         ("ERROR", "whisper: it broke"),
         ("DEBUG", "whisper: by the way"),
     ]
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_a_failure_is_logged_and_told_unless_it_was_wished_for(monkeypatch, caplog, stopped):
+    import _pywhispercpp
+
+    from blazen.bridge import Job
+    from blazen.errors import InferenceError
+    from blazen_whispercpp.engine import Engine, _receive
+    from blazen_whispercpp.hearing import HearingSettings, hear_window
+
+    job = Job(lambda engine: None)
+
+    def fail(*_):
+        if stopped:
+            job.cancel()
+        _receive(4, "whisper_full_with_state: failed to encode\n")
+        return -6
+
+    monkeypatch.setattr(_pywhispercpp, "whisper_full", fail)
+    with pytest.raises(InferenceError, match="was stopped" if stopped else "-6.*failed to encode"):
+        hear_window(Engine(None, 1, False, 0), job, samples(), HearingSettings("en"))
+    errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert errors == ([] if stopped else ["whisper_full_with_state: failed to encode"])
+    caplog.clear()
+    _receive(4, "whisper: it broke later\n")
+    assert [record.getMessage() for record in caplog.records] == ["whisper: it broke later"]
 
 
 def test_the_sound_is_small():

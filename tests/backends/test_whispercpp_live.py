@@ -195,6 +195,54 @@ async def test_who_speaks_without_a_pause_is_settled_all_the_same(model, samples
     assert stream.response.segments[-1].end <= len(speech) / RATE
 
 
+async def test_a_slow_reader_is_told_nothing_twice(samples, monkeypatch):
+    """While he takes his time over a first part, the stretch ends of which it is a part."""
+    from blazen.types.transcription import Segment
+    from blazen_whispercpp import live
+    from blazen_whispercpp.hearing import HearingSettings
+
+    def parts(engine, job, heard, *_, rough):
+        count = -(-len(heard) // (3 * RATE))
+        ends = [min(len(heard) / RATE, 3.0 * number) for number in range(1, count + 1)]
+        segments = [
+            Segment(f" part{number}.", 3.0 * number, end) for number, end in enumerate(ends)
+        ]
+        return live._Heard(segments, HearingSettings("en"), None)
+
+    monkeypatch.setattr(live, "_hear", parts)
+    caller, model = Caller(), build(window=30)
+    stream = model.transcribe_stream(caller.sound())
+    sentence = samples[RATE // 2 : round(4.1 * RATE)]
+    speech = np.concatenate([sentence] * 6)
+    caller.say(speech[: 14 * RATE])
+    await anext(stream)
+    caller.say(speech[14 * RATE : 20 * RATE])  # heard twice alike, its first parts are settled
+    first = await final(stream)
+    caller.say(np.zeros(2 * RATE, np.float32))
+    caller.hang_up()
+    await caller.closed.wait()
+    spoken = [first.segment, *[piece.segment async for piece in stream if piece.segment]]
+    before = 0.0
+    for segment in spoken:
+        assert segment.start >= before - 0.001, spoken
+        before = segment.end
+    assert spoken[-1].end == pytest.approx(20, abs=0.5)
+    assert stream.response.text == " ".join(segment.text for segment in spoken)
+    await model.unload()
+
+
+async def test_what_was_shown_of_an_end_without_words_is_taken_back(samples):
+    from blazen_whispercpp.ear import Stretch
+    from blazen_whispercpp.live import _Writer
+
+    writer = _Writer(build(), TranscriptionRequest(LiveAudio.from_audio((samples, RATE))))
+    writer._shown = " Thank you."
+    # Nothing is loaded for it: there is nothing to hear.
+    (piece,) = await writer.settle(Stretch(5 * RATE, samples[:0]))
+    assert (piece.text, piece.final, piece.position) == ("", False, 5.0)
+    assert not writer._model.is_loaded
+
+
 @pytest.mark.parametrize("way", ["aclose", "break", "cancel", "drop"])
 async def test_leaving_closes_the_source_and_frees_the_model(model, samples, way):
     caller = Caller()
@@ -318,6 +366,49 @@ async def test_a_manager_keeps_the_model_until_the_stream_ends(samples):
         await stream.collect()
         await unloading
         assert not model.is_loaded
+
+
+@pytest.mark.parametrize("window", [5, 7, 10, 30])
+def test_an_ear_cuts_no_window_and_between_words(window):
+    from blazen_whispercpp.ear import Ear
+
+    ear = Ear(vad=False, window=window)
+    sound = np.random.default_rng(0).standard_normal(80 * RATE).astype(np.float32)
+    for second in range(1, 80):  # a word a second, and a fifth of a second between two
+        sound[second * RATE : second * RATE + RATE // 5] = 0
+    stretches = []
+    for start in range(0, len(sound), RATE // 2):
+        ear.feed(sound[start : start + RATE // 2])
+        while (stretch := ear.take()) is not None:
+            stretches.append(stretch)
+    ear.finish()
+    stretches.append(ear.take())
+    assert stretches[-1].last == len(sound)
+    before = 0
+    for stretch in stretches:
+        assert stretch.first == before
+        assert len(stretch.samples) <= min(window, 26) * RATE
+        before = stretch.last
+    for stretch in stretches[:-1]:
+        assert stretch.last % RATE <= RATE // 5, "a word was cut"
+        assert len(stretch.samples) >= min(window, 26) * RATE // 3
+
+
+def test_an_ear_gives_nothing_again_that_is_settled(samples):
+    from blazen_whispercpp.ear import Ear
+
+    ear = Ear(vad=True)
+    ear.feed(samples)  # the first sentence has ended, and the second may go on
+    ear.begin_at(round(2.5 * RATE))
+    sentence = ear.take()
+    assert sentence.first == round(2.5 * RATE)
+    assert 4 * RATE < sentence.last < 5 * RATE
+    assert np.array_equal(sentence.samples, samples[sentence.first : sentence.last])
+
+    other = Ear(vad=True)
+    other.feed(samples)
+    other.begin_at(round(5.5 * RATE))
+    assert len(other.take().samples) == 0
 
 
 def test_an_ear_forgets_what_is_settled(samples):

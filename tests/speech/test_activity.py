@@ -127,7 +127,7 @@ def test_speech_in_noise_is_found(speech, color):
     assert covered(regions, [(-3, -0.6), (9.9, 12)]) == 0
 
 
-@pytest.mark.parametrize("rate", [8000, 22_050, 48_000])
+@pytest.mark.parametrize("rate", [8000, 8008, 8050, 8099, 22_050, 48_000])
 def test_any_rate_will_do(rate):
     regions = speech_regions(Audio.from_file(SPEECH).to_samples(sample_rate=rate), rate)
     assert len(regions) == 2
