@@ -6,12 +6,16 @@ sleep at each barrier as soon as a process has more of them than the machine has
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import statistics
+import sys
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager
 from multiprocessing import get_context
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 _engines: list[Any] = []
 
@@ -36,6 +40,21 @@ class Apart(AbstractContextManager["Apart"]):
     ) -> None:
         self._pool.submit(_ask, "close", ()).result()
         self._pool.shutdown()
+
+
+def medians_in_turns(
+    ways: Mapping[str, T], measure: Callable[[str, T], float], rounds: int, digits: int = 4
+) -> dict[str, float]:
+    """Measure all in turns; whoever begins changes each time. Give the median of each one's."""
+    figures: dict[str, list[float]] = {name: [] for name in ways}
+    order = list(ways.items())
+    for number in range(rounds + 1):
+        for name, way in order if number % 2 else reversed(order):
+            figure = measure(name, way)
+            if number:  # the first round warms up
+                figures[name].append(figure)
+    print({n: [round(v, digits) for v in values] for n, values in figures.items()}, file=sys.stderr)
+    return {name: statistics.median(values) for name, values in figures.items()}
 
 
 def _open(make: Callable[..., Any], args: tuple[Any, ...], settings: dict[str, Any]) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import statistics
-import sys
 import time
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.apart import Apart
+from benchmarks.apart import Apart, medians_in_turns
 from benchmarks.blazen_models import Loaded
 from benchmarks.raw_engines import LlamaCppPython, LowLevelLoop, MistralRs, XllamaCpp
 from blazen.hardware import thread_budget
@@ -63,14 +61,11 @@ def measure(
     ways: Mapping[str, Apart], tokens: int = TOKENS, rounds: int = ROUNDS
 ) -> dict[str, float]:
     """Ask the contestants in turns; give the median of each one's tokens a second."""
-    speeds: dict[str, list[float]] = {name: [] for name in ways}
-    for number in range(rounds + 1):
-        for name, way in ways.items() if number % 2 else reversed(list(ways.items())):
-            method = "in_turn" if name.endswith("in_turn") else "together"
-            began = time.perf_counter()
-            made = way.ask(method, PROMPTS, tokens)
-            took = time.perf_counter() - began
-            if number:  # the first round warms up
-                speeds[name].append(made / took)
-    print({name: [round(v, 1) for v in values] for name, values in speeds.items()}, file=sys.stderr)
-    return {name: statistics.median(values) for name, values in speeds.items()}
+
+    def speed(name: str, way: Apart) -> float:
+        method = "in_turn" if name.endswith("in_turn") else "together"
+        began = time.perf_counter()
+        made = way.ask(method, PROMPTS, tokens)
+        return float(made) / (time.perf_counter() - began)
+
+    return medians_in_turns(ways, speed, rounds, digits=1)

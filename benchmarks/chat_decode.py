@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import statistics
-import sys
 from typing import Any
 
-from benchmarks.apart import Apart
+from benchmarks.apart import Apart, medians_in_turns
 from benchmarks.blazen_models import Loaded
 from benchmarks.raw_engines import LlamaCppPython, MistralRs, XllamaCpp
 from blazen.hardware import thread_budget
@@ -37,17 +35,14 @@ def run() -> dict[str, Any]:
 
 
 def compare(raw: Apart, ours: Apart, rounds: int = ROUNDS) -> dict[str, float]:
-    """Let both answer in turns; whoever begins changes each time."""
-    speeds: dict[str, list[float]] = {"raw": [], "blazen": []}
-    for number in range(rounds + 1):
-        ways = [("raw", raw), ("blazen", ours)]
-        for name, way in ways if number % 2 else reversed(ways):
-            moments = way.ask("answer", PROMPT, TOKENS)
-            assert len(moments) > TOKENS * 0.9, f"{name} gave {len(moments)} pieces"
-            if number:  # the first round warms up
-                speeds[name].append((len(moments) - 1) / (moments[-1] - moments[0]))
-    print({name: [round(v, 1) for v in values] for name, values in speeds.items()}, file=sys.stderr)
-    medians = {name: statistics.median(values) for name, values in speeds.items()}
+    """Let both answer in turns."""
+
+    def speed(name: str, way: Apart) -> float:
+        moments = way.ask("answer", PROMPT, TOKENS)
+        assert len(moments) > TOKENS * 0.9, f"{name} gave {len(moments)} pieces"
+        return (len(moments) - 1) / float(moments[-1] - moments[0])
+
+    medians = medians_in_turns({"raw": raw, "blazen": ours}, speed, rounds, digits=1)
     return {
         "ratio": medians["blazen"] / medians["raw"],
         "raw_tokens_per_second": medians["raw"],

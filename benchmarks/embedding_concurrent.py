@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import statistics
-import sys
 from typing import Any
 
-from benchmarks.apart import Apart
+from benchmarks.apart import Apart, medians_in_turns
 from benchmarks.embedding_models import Blazen, RawFastEmbed, mixed_texts
 from blazen.hardware import thread_budget
 
@@ -26,14 +24,12 @@ def run(calls: int = CALLS, rounds: int = ROUNDS) -> dict[str, Any]:
             "blazen_together": (ours, "together"),
         }
         for kind, texts in kinds.items():
-            took: dict[str, list[float]] = {name: [] for name in ways}
-            for number in range(rounds + 1):
-                for name, (way, method) in sorted(ways.items(), reverse=bool(number % 2)):
-                    seconds = way.ask(method, texts)
-                    if number:  # the first round warms up
-                        took[name].append(seconds)
-            print(kind, took, file=sys.stderr)
-            medians = {name: statistics.median(values) for name, values in took.items()}
+
+            def seconds(name: str, way: tuple[Apart, str], texts: list[str] = texts) -> float:
+                contestant, method = way
+                return float(contestant.ask(method, texts))
+
+            medians = medians_in_turns(ways, seconds, rounds)
             figures[kind] = {
                 "ratio": medians["raw_one_by_one"] / medians["blazen_together"],
                 "ratio_of_one_by_one": medians["raw_one_by_one"] / medians["blazen_one_by_one"],

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.apart import Apart
-from benchmarks.chat_loop_lag import _Ticker
+from benchmarks.apart import Apart, medians_in_turns
+from benchmarks.loop_lag import lag_during
 from benchmarks.speak_piper import TEXT
 from blazen import TTS, Audio, Transcription, TranscriptionRequest, blocking
 from blazen.hardware import thread_budget
@@ -62,19 +60,14 @@ class Ours:
 
     def lag(self, path: str) -> dict[str, float]:
         """Transcribe a file twice at once, and say how late the loop came meanwhile."""
-        return self._loop.run_until_complete(self._lag(path))
+        return self._loop.run_until_complete(
+            lag_during(*(self._transcribe(path) for _ in range(2)))
+        )
 
     async def _transcribe(self, path: str) -> tuple[float, str]:
         begun = time.perf_counter()
         answer = await self._model.transcribe(TranscriptionRequest.from_file(path, language="en"))
         return time.perf_counter() - begun, answer.text
-
-    async def _lag(self, path: str) -> dict[str, float]:
-        ticker = _Ticker()
-        task = asyncio.create_task(ticker.run())
-        await asyncio.gather(*(self._transcribe(path) for _ in range(2)))
-        task.cancel()
-        return ticker.figures()
 
     def close(self) -> None:
         """Give the memory back."""
@@ -83,7 +76,7 @@ class Ours:
 
 
 def run(rounds: int = ROUNDS, repeats: int = REPEATS) -> dict[str, Any]:
-    """Seconds of work for a second of sound, all in turns; who begins changes each time."""
+    """Seconds of work for a second of sound, all in turns."""
     threads = thread_budget(None)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "speech.wav"
@@ -94,17 +87,14 @@ def run(rounds: int = ROUNDS, repeats: int = REPEATS) -> dict[str, Any]:
             Apart(Ours, threads, vad=True) as vad,
         ):
             ways = {"raw": raw, "blazen": plain, "blazen_with_vad": vad}
-            factors: dict[str, list[float]] = {name: [] for name in ways}
-            for number in range(rounds + 1):
-                order = list(ways.items())
-                for name, way in order if number % 2 else reversed(order):
-                    took, text = way.ask("transcribe", str(path))
-                    assert text.lower().count("lighthouse") >= repeats, f"{name}: {text!r}"
-                    if number:  # the first round warms up
-                        factors[name].append(took / seconds)
+
+            def factor(name: str, way: Apart) -> float:
+                took, text = way.ask("transcribe", str(path))
+                assert text.lower().count("lighthouse") >= repeats, f"{name}: {text!r}"
+                return float(took) / seconds
+
+            medians = medians_in_turns(ways, factor, rounds)
             lag = vad.ask("lag", str(path))
-    print({n: [round(v, 4) for v in values] for n, values in factors.items()}, file=sys.stderr)
-    medians = {name: statistics.median(values) for name, values in factors.items()}
     return {
         "ratio": medians["blazen"] / medians["raw"],
         "with_vad_ratio": medians["blazen_with_vad"] / medians["raw"],
