@@ -119,6 +119,7 @@ if TYPE_CHECKING:
     from blazen.types.sparse import SparseVectors as SparseVectors
     from blazen.types.speech import SpeechOptions as SpeechOptions
     from blazen.types.speech import SpeechStream as SpeechStream
+    from blazen.types.speech import VoiceInfo as VoiceInfo
     from blazen.types.stream import Stream as Stream
     from blazen.types.token_vectors import TokenEmbeddingResponse as TokenEmbeddingResponse
     from blazen.types.token_vectors import TokenVectors as TokenVectors
@@ -266,6 +267,7 @@ _HOMES = {
     "blazen.types.speech": (
         "SpeechOptions",
         "SpeechStream",
+        "VoiceInfo",
     ),
     "blazen.types.stream": ("Stream",),
     "blazen.types.token_vectors": (

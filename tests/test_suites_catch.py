@@ -13,6 +13,7 @@ from typing import ClassVar
 import pytest
 
 from blazen.errors import LoadError, UnsupportedError
+from blazen.protocols.embedding import stream
 from blazen.testing import (
     EchoEmbedding,
     EchoImage,
@@ -28,7 +29,7 @@ from blazen.types.completion import (
     InferenceChunkStream,
     ModelResponse,
 )
-from blazen.types.embedding import EmbeddingResponse, Vectors
+from blazen.types.embedding import EmbeddingResponse, EmbeddingStream, Vectors
 from blazen.types.live import LiveAudio
 from blazen.types.speech import SpeechStream
 from blazen.types.transcription import TranscriptionChunk, TranscriptionStream, as_request
@@ -364,6 +365,7 @@ def test_vectors_in_the_wrong_order(failures):
     found = failures(echo(Backwards), "EmbeddingSuite", only="order or twice")
     assert found == {
         "test_there_is_a_vector_for_each_text_in_order",
+        "test_a_stream_gives_the_same_vectors_in_order",
         "test_order_and_company_do_not_matter",
     }
 
@@ -371,6 +373,80 @@ def test_vectors_in_the_wrong_order(failures):
 def test_vectors_that_depend_on_the_batch(failures):
     found = failures(echo(DependsOnCompany), "EmbeddingSuite", only="company or repeatable")
     assert found == {"test_order_and_company_do_not_matter"}
+
+
+class Hurried(EchoEmbedding):
+    """Turns queries round, reads far ahead, hides what breaks, and counts nothing of a stream."""
+
+    async def embed_query(self, texts):
+        answer = await self.embed(texts)
+        return EmbeddingResponse(answer.embeddings[::-1], answer.model, answer.usage)
+
+    def embed_stream(self, texts, *, window=256):
+        async def pieces():
+            async for piece in stream(self.embed, ahead(), window):
+                yield EmbeddingResponse(piece.embeddings[::-1], piece.model)
+
+        async def ahead():
+            held = []
+            with contextlib.suppress(KeyError):
+                async for text in each():
+                    held.append(text)
+                    if len(held) > 100:
+                        yield held.pop(0)
+            for text in held:
+                yield text
+
+        async def each():
+            if hasattr(texts, "__aiter__"):
+                async for text in texts:
+                    yield text
+            else:
+                for text in texts or ():
+                    yield str(text)
+
+        return EmbeddingStream.of(pieces())
+
+
+def test_queries_and_streams_of_texts_that_are_half_kept(failures):
+    only = "query or stream or source or repeatable or bad_texts"
+    assert failures(echo(Hurried), "EmbeddingSuite", only=only) == {
+        "test_a_query_finds_its_own_words",
+        "test_a_stream_gives_the_same_vectors_in_order",
+        "test_a_stream_tells_its_usage_and_keeps_no_vectors",
+        "test_a_stream_reads_no_further_than_it_must",
+        "test_what_a_source_raises_comes_out_after_what_it_gave",
+        "test_bad_sources_are_refused",
+    }
+
+
+class NeverLooksBack(EchoEmbedding):
+    """Leaves a source open whose reader has gone."""
+
+    kept: ClassVar[list] = []
+
+    def embed_stream(self, texts, *, window=256):
+        self.kept.append(texts)
+        return super().embed_stream(Unclosed(texts), window=window)
+
+
+class Unclosed:
+    def __init__(self, texts):
+        self._texts = texts
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        return await anext(self._texts)
+
+
+def test_a_source_that_is_left_open(failures):
+    try:
+        found = failures(echo(NeverLooksBack), "EmbeddingSuite", only="no_further or repeatable")
+    finally:
+        NeverLooksBack.kept.clear()
+    assert found == {"test_a_stream_reads_no_further_than_it_must"}
 
 
 class Mute(EchoTTS):
@@ -387,6 +463,39 @@ class Mute(EchoTTS):
 def test_speech_that_is_silence(failures):
     found = failures(echo(Mute), "TTSSuite", only="heard or longer or bad or speed")
     assert found == {"test_speech_can_be_heard", "test_speed_is_kept_or_refused"}
+
+
+class SaysAllAtOnce(EchoTTS):
+    """Reads marks and digits out as they are written, and has no piece before it has the last."""
+
+    def speak_stream(self, text, options=None):
+        inner = super().speak_stream(text, options)
+
+        async def whole():
+            yield await inner.collect()
+
+        return SpeechStream.of(whole())
+
+
+class ReadsOtherMarks(EchoTTS):
+    """Keeps a marked pause, and reads out every other mark."""
+
+    def speak_stream(self, text, options=None):
+        kept = text.replace('<break time="3s"/>', " " * 300) if isinstance(text, str) else text
+        return super().speak_stream(kept, options)
+
+
+@pytest.mark.needs("audio")
+def test_speech_that_keeps_less_than_it_claims(failures):
+    settings = "marks_pauses = reads_numbers = True"
+    only = "pause or numbers_are_spoken or in_pieces or heard or repeatable"
+    assert failures(echo(SaysAllAtOnce), "TTSSuite", settings, only) == {
+        "test_a_marked_pause_is_kept",
+        "test_numbers_are_spoken",
+        "test_a_long_text_comes_in_pieces",
+    }
+    found = failures(echo(ReadsOtherMarks), "TTSSuite", settings, "pause or in_pieces")
+    assert found == {"test_a_marked_pause_is_kept"}
 
 
 class Mishears(EchoTranscription):

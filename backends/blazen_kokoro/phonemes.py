@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
-from blazen.errors import ValidationError
 from blazen_kokoro.espeak import phonemes_of
-
-PLACEHOLDER = "\U00012000"
-"""Stands in a text for phonemes that were written in it: a letter that nobody writes by chance."""
+from blazen_kokoro.given import Given
 
 ENGLISH = ("en-us", "en-gb")
 
@@ -61,23 +58,10 @@ _SAME = str.maketrans(
     }
 )  # fmt: skip
 _JOINED_THE = re.compile(r"(?<=\w)(ð[əɪ])(?!\S)")
-_GIVEN = re.compile(r"\[\[(.*?)\]\]", re.DOTALL)
 _BREAKS = ("!.?…:;—", ",", " ")
 
 
-def take_given(text: str) -> tuple[str, list[str]]:
-    """Take the phonemes in ``[[ ]]`` out of a text; a placeholder stays for each."""
-    given: list[str] = []
-
-    def take(found: re.Match[str]) -> str:
-        given.append(" ".join(found[1].split()))
-        return f" {PLACEHOLDER} " if given[-1] else " "
-
-    text = _GIVEN.sub(take, text.replace(PLACEHOLDER, " "))
-    return text, [phonemes for phonemes in given if phonemes]
-
-
-def to_phonemes(text: str, voice: str, given: Iterator[str]) -> str:
+def to_phonemes(text: str, voice: str, given: Given) -> str:
     """Give a text in Kokoro's symbols, with its punctuation, which is prosody to the model."""
     out = []
     end = 0
@@ -88,11 +72,10 @@ def to_phonemes(text: str, voice: str, given: Iterator[str]) -> str:
     return " ".join("".join(out).split())
 
 
-def _words(text: str, voice: str, given: Iterator[str]) -> str:
-    parts = text.split(PLACEHOLDER)
-    out = [_read(parts[0], voice)]
-    for part in parts[1:]:
-        out += [next(given), _read(part, voice)]
+def _words(text: str, voice: str, given: Given) -> str:
+    out = []
+    for part, phonemes in given.parts(text):
+        out += [_read(part, voice), phonemes]
     return " ".join(filter(None, out))
 
 
@@ -130,16 +113,6 @@ def in_vocabulary(phonemes: str, vocabulary: Mapping[str, int]) -> str:
         parts = symbol if symbol in vocabulary else unicodedata.normalize("NFD", symbol)
         out += [part for part in parts if part in vocabulary]
     return " ".join("".join(out).split())
-
-
-def check_given(given: Iterable[str], vocabulary: Mapping[str, int]) -> None:
-    """Refuse phonemes of the user's that the model has no symbol for."""
-    unknown = sorted({symbol for text in given for symbol in text} - set(vocabulary))
-    if unknown:
-        raise ValidationError(
-            f"Kokoro has no symbol {' '.join(unknown)} for what stands in [[ ]]: it reads "
-            f"{''.join(vocabulary)}"
-        )
 
 
 def pieces(symbols: str, limit: int) -> Iterator[str]:

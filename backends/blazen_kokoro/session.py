@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from blazen.bridge import Job
 from blazen.errors import LoadError, UnsupportedError
 from blazen.hardware import Device
+from blazen.onnx import open_session
 
 if TYPE_CHECKING:
     from blazen_kokoro.sound import Samples
@@ -30,24 +31,7 @@ class Session:
     @classmethod
     def open(cls, path: Path, threads: int, device: Device) -> Session:
         """Load a file, and check that it is a Kokoro."""
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3  # its warnings on each load concern the export, not the user
-        # Every text has its own length: what was planned for one does not fit the next.
-        options.enable_mem_pattern = False
-        try:
-            runtime = onnxruntime.InferenceSession(str(path), options, providers=_providers(device))
-        except Exception as error:
-            raise LoadError(f"ONNX Runtime could not load {path}: {error}") from error
-        if device != Device.Cpu and runtime.get_providers()[0] == "CPUExecutionProvider":
-            # ONNX Runtime takes the CPU without a word when the GPU fails to start.
-            raise UnsupportedError(
-                f"{device} was asked for, but ONNX Runtime started on the CPU: its GPU package "
-                "needs CUDA and cuDNN libraries that it finds"
-            )
+        runtime = open_session(path, device, threads)
         kinds = {entry.name: entry.type for entry in runtime.get_inputs()}
         tokens = next((name for name in _TOKENS if name in kinds), None)
         if tokens is None or set(kinds) != {tokens, "style", "speed"}:
@@ -79,20 +63,6 @@ class Session:
                 return None
             raise
         return samples.reshape(-1)
-
-
-def supported_devices() -> list[str]:
-    """Say where the installed ONNX Runtime can run it."""
-    import onnxruntime
-
-    has_cuda = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
-    return ["cpu", "cuda"] if has_cuda else ["cpu"]
-
-
-def _providers(device: Device) -> list[Any]:
-    if device == Device.Cpu:
-        return ["CPUExecutionProvider"]
-    return [("CUDAExecutionProvider", {"device_id": device.index or 0}), "CPUExecutionProvider"]
 
 
 def _arena(device: Device) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from blazen.checks import unknown_name
 from blazen.errors import LoadError, UnsupportedError, ValidationError
-from blazen.types.record import Record
+from blazen.types.speech import VoiceInfo
 from blazen_kokoro.languages import voice_language
 
 if TYPE_CHECKING:
@@ -43,25 +43,6 @@ _BY_KIND = {
 }
 PUBLISHED = tuple(f"{kind}_{name}" for kind, names in _BY_KIND.items() for name in names.split())
 """The voices of version 1.0. A model whose user names none speaks with the first that it has."""
-
-
-@dataclass(frozen=True)
-class VoiceInfo(Record):
-    """A voice that can be asked for by its name."""
-
-    name: str
-    language: str
-    """The language that it was made of; it can speak others, with an accent."""
-    gender: str | None = None
-    """``"female"`` or ``"male"``, where the name says."""
-    is_here: bool = True
-    """Whether it is on this disk; else it is fetched when it is first asked for."""
-
-    @classmethod
-    def named(cls, name: str, *, is_here: bool = True) -> VoiceInfo:
-        """Describe a voice by its name: ``af_heart`` is American and female."""
-        gender = {"f": "female", "m": "male"}.get(name[1:2]) if name[2:3] == "_" else None
-        return cls(name, voice_language(name).code, gender, is_here)
 
 
 @dataclass(frozen=True)
@@ -114,7 +95,7 @@ class Voices:
 
     def listing(self) -> list[VoiceInfo]:
         """Describe them."""
-        return [VoiceInfo.named(name, is_here=name in self.places) for name in self.names()]
+        return [described(name, installed=name in self.places) for name in self.names()]
 
     def style(self, blend: Blend) -> Style:
         """Give the rows of a voice or a blend, one for each number of tokens."""
@@ -138,6 +119,12 @@ class Voices:
             raise ValidationError(unknown_name("voice", name, self.names()))
         self.places[name] = self.fetch(name)
         return self.places[name]
+
+
+def described(name: str, *, installed: bool) -> VoiceInfo:
+    """Describe a voice by its name: ``af_heart`` is American and female."""
+    gender = {"f": "female", "m": "male"}.get(name[1:2]) if name[2:3] == "_" else None
+    return VoiceInfo(name, voice_language(name).code, installed, gender=gender)
 
 
 def find_voices(folder: Path) -> dict[str, Path]:

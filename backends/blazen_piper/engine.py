@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from blazen.bridge import Job
@@ -16,6 +16,8 @@ from blazen_piper.sound import gain_of
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
     from piper import PiperVoice
+
+    from blazen.types.speech import VoiceInfo
 
 LONGEST_PASS = 400
 """How many phoneme ids are spoken in one go: some ten seconds, and 350 MB for the sums."""
@@ -41,15 +43,34 @@ class Manner:
 class Engine:
     """A voice and its session; several requests may use it at once."""
 
-    name: str
+    info: VoiceInfo
     voice: PiperVoice
     session: InferenceSession
-    language: str
     names: tuple[str, ...] = ()
     """Other names of the voice itself, beside those of its speakers."""
     _turn: threading.Lock = field(default_factory=threading.Lock)
     _gains: dict[int | None, float] = field(default_factory=dict)
     _missing: set[str] = field(default_factory=set)
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self.info.name
+
+    @property
+    def language(self) -> str:
+        """The language that it speaks."""
+        return self.info.language
+
+    def voices(self) -> list[VoiceInfo]:
+        """Describe each of its speakers, by the name that a request asks for it with."""
+        count, named = self.info.speakers, self.info.speaker_names
+        if count <= 1:
+            return [self.info]
+        taken = set((self.voice.config.speaker_id_map or {}).values())
+        numbered = [str(number) for number in range(count) if number not in taken]
+        alone = replace(self.info, size=None, speakers=1, speaker_names=())
+        return [replace(alone, name=name) for name in (*named, *numbered)]
 
     @property
     def sample_rate(self) -> int:
@@ -79,16 +100,20 @@ class Engine:
             config.noise_w_scale if rhythm_noise is None else rhythm_noise,
         )
 
-    def expect_language(self, language: str | None) -> None:
-        """Refuse another language than the voice's own; its region does not matter."""
+    def reads_as(self, language: str | None) -> str:
+        """Say as what to read a text: a request may ask for another region than the voice's own.
+
+        Another language than the voice's own is refused.
+        """
         if language is None:
-            return
-        wanted = language.replace("_", "-").lower().partition("-")[0]
+            return self.language
+        wanted, _, region = language.replace("_", "-").lower().partition("-")
         if wanted != self.language.replace("_", "-").lower().partition("-")[0]:
             raise UnsupportedError(
                 f"{self.name} speaks {self.language}, not {language!r}: take a voice of that "
                 "language; blazen_piper.known_voices() lists them"
             )
+        return f"{wanted}-{region}" if region else self.language
 
     def say(self, text: str, manner: Manner, job: Job, options: Any) -> Any:
         """Give the samples of a text; ``None`` where it has no sound, or nobody waits any more."""
@@ -172,10 +197,12 @@ class Engine:
         count = max(1, config.num_speakers)
         known: Mapping[str, int] = config.speaker_id_map or {}
         has_input = any(given.name == "sid" for given in self.session.get_inputs())
+        default: int = getattr(config, "default_speaker_id", 0)
         if wanted is None or wanted in self.names:
-            default: int = getattr(config, "default_speaker_id", 0)
             return default if has_input else None
         if count == 1:
+            if str(wanted) == "0":
+                return default if has_input else None
             raise ValidationError(
                 f"{self.name} has one speaker, and {wanted!r} is not it: leave voice= out, or load "
                 "a voice that has several"

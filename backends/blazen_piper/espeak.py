@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,10 @@ LONGEST_WORD = 100
 
 _LONG_WORD = re.compile(rf"(\S{{{LONGEST_WORD}}})(?=\S)")
 _DATA = ("phontab", "phonindex", "phondata", "intonations")
-_INLINE = re.compile(r"\[\[.*?\]\]")
+_LONGEST_INLINE = 4_000
+# No digits: a list of lists in a text is a text. No brackets: then a search never looks back.
+_INLINE = re.compile(rf"\[\[([^\[\]\d]{{1,{_LONGEST_INLINE}}})\]\]")
+_OPENING = re.compile(r"\[(?=\[)")
 # Tangut: letters, so that a sentence of nothing else counts as one.
 _MARKS = range(0x17000, 0x187F8)
 _MARK = re.compile(f"[{chr(_MARKS[0])}-{chr(_MARKS[-1])}]")
@@ -48,20 +52,27 @@ def split_words(text: str) -> str:
 class InlinePhonemes:
     """Keeps phonemes that a text gives as ``[[ … ]]`` from whatever is done to the text.
 
-    Each stands as one letter of a script that no voice speaks, until it is put back.
+    Each stands as one letter of a script that no voice speaks, until it is put back. What holds
+    anything but the voice's own phonemes is text.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, known: Iterable[str]) -> None:
+        self._known = frozenset(known)
         self._marks: dict[str, str] = {}
         self._phonemes: dict[str, str] = {}
 
     def hide(self, text: str) -> str:
         """Put a mark in the place of each group of phonemes."""
-        return _INLINE.sub(lambda found: self._mark(found[0]), text)
+        return _INLINE.sub(self._hidden, _MARK.sub(" ", text))
 
     def restore(self, text: str) -> str:
-        """Put the phonemes back."""
+        """Put the phonemes back, and let nothing else look like some."""
+        text = _OPENING.sub("[ ", text)
         return _MARK.sub(lambda found: self._phonemes.get(found[0], found[0]), text)
+
+    def _hidden(self, found: re.Match[str]) -> str:
+        phonemes = set("".join(found[1].split()))
+        return self._mark(found[0]) if phonemes <= self._known else found[0]
 
     def _mark(self, phonemes: str) -> str:
         if phonemes not in self._marks:

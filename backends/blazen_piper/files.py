@@ -32,6 +32,11 @@ class VoiceFiles:
     weights: Path
     settings: Path
 
+    @property
+    def size(self) -> int:
+        """How many bytes both have."""
+        return self.weights.stat().st_size + self.settings.stat().st_size
+
 
 @dataclass(frozen=True)
 class Fetching:

@@ -8,6 +8,7 @@ from blazen.bridge import Job, StreamJob, StreamReader
 from blazen.errors import LoadError, ValidationError
 from blazen.hardware import Device, choose_device
 from blazen.local import FixedThreads, LocalBackend
+from blazen.onnx import supported_devices
 from blazen.options import PiperOptions
 from blazen.protocols.tts import TTS
 from blazen.speech.pauses import Pause
@@ -15,11 +16,11 @@ from blazen.speech.utterances import spoken
 from blazen.types.audio import Audio
 from blazen.types.footprint import Footprint
 from blazen.types.progress import OnProgress, Progress
-from blazen.types.speech import SpeechOptions, SpeechStream, as_speakable
+from blazen.types.speech import SpeechOptions, SpeechStream, VoiceInfo, as_speakable
 from blazen_piper.engine import Engine
 from blazen_piper.espeak import InlinePhonemes, split_words
 from blazen_piper.files import Fetching, VoiceFiles, voice_files
-from blazen_piper.opening import open_voice, supported_devices
+from blazen_piper.opening import open_voice
 from blazen_piper.size import voice_footprint
 from blazen_piper.sound import finished
 
@@ -29,8 +30,6 @@ _AHEAD = 8
 """How many pieces are spoken before they are asked for: what is interrupted was not worth more."""
 _LONGEST_TEXT = 200
 """Characters of one piece; a longer sentence is spoken clause by clause."""
-_LONGEST_SILENCE = 10.0
-"""Seconds of silence in one piece: marks may ask for hours of it, in all."""
 
 
 class PiperSpeech(FixedThreads, LocalBackend[Engine], TTS):
@@ -51,6 +50,10 @@ class PiperSpeech(FixedThreads, LocalBackend[Engine], TTS):
             return StreamReader(job)
 
         return SpeechStream(start)
+
+    async def voices(self) -> list[VoiceInfo]:
+        """List the voices that can be asked for, and load the model if it is not loaded."""
+        return await self._call(_list_voices)
 
     def _open(self, job: Job, report: OnProgress) -> Engine:
         self._device = choose_device(self.options.device, supported=supported_devices())
@@ -79,6 +82,10 @@ class PiperSpeech(FixedThreads, LocalBackend[Engine], TTS):
         return voice_files(self.options.voice, fetching)
 
 
+def _list_voices(engine: Engine, job: Job) -> list[VoiceInfo]:
+    return engine.voices()
+
+
 def _speak(
     engine: Engine,
     job: StreamJob[Audio],
@@ -88,7 +95,7 @@ def _speak(
 ) -> None:
     import onnxruntime
 
-    engine.expect_language(request.language)
+    language = engine.reads_as(request.language)
     manner = engine.manner(
         speaker=options.speaker if request.voice is None else request.voice,
         speed=options.speed if request.speed is None else request.speed,
@@ -96,7 +103,7 @@ def _speak(
         rhythm_noise=options.rhythm_noise,
     )
     volume = options.volume if request.volume is None else request.volume
-    pieces = _pieces(engine, text, options)
+    pieces = _pieces(engine, text, language, options)
     run = onnxruntime.RunOptions()
     job.on_cancel(lambda: setattr(run, "terminate", True))
     gain = engine.gain(manner, job, run)
@@ -116,25 +123,24 @@ def _speak(
         raise ValidationError(f"there is nothing that {engine.name} can speak in {text!r:.80}")
 
 
-def _pieces(engine: Engine, text: str, options: PiperOptions) -> Iterator[tuple[str, float]]:
+def _pieces(
+    engine: Engine, text: str, language: str, options: PiperOptions
+) -> Iterator[tuple[str, float]]:
     """Give what to say next, and the seconds of silence after it."""
-    inline = InlinePhonemes()
+    inline = InlinePhonemes(engine.voice.config.phoneme_id_map)
     lexicon = dict(options.lexicon)
     if engine.takes_inline_phonemes:
         text = inline.hide(text)
         lexicon = {word: inline.hide(said) for word, said in lexicon.items()}
     for piece in spoken(
         text,
-        language=engine.language,
+        language=language,
         normalise=options.normalise,
         lexicon=lexicon,
         pause=options.pause,
         limit=_LONGEST_TEXT,
     ):
-        silence = piece.seconds if isinstance(piece, Pause) else piece.pause
-        if not isinstance(piece, Pause):
-            yield inline.restore(split_words(piece.text)), min(silence, _LONGEST_SILENCE)
-            silence -= _LONGEST_SILENCE
-        while silence > 0:
-            yield "", min(silence, _LONGEST_SILENCE)
-            silence -= _LONGEST_SILENCE
+        if isinstance(piece, Pause):
+            yield "", piece.seconds
+        else:
+            yield inline.restore(split_words(piece.text)), piece.pause

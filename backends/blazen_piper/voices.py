@@ -7,36 +7,18 @@ import json
 import os
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from blazen import bridge
 from blazen.bridge import Job
 from blazen.errors import DownloadError
-from blazen.types.record import Record
+from blazen.types.speech import VoiceInfo
 from blazen.weights.cache import cache_root
 from blazen.weights.hub.snapshots import names_in
-from blazen_piper.files import REPOSITORY, Fetching, hub_path, in_cache
+from blazen_piper.files import REPOSITORY, Fetching, VoiceFiles, hub_path, in_cache
 
 _LIST = "voices.json"
-
-
-@dataclass(frozen=True)
-class VoiceInfo(Record):
-    """One voice; ``name`` is what ``TTS.piper`` takes."""
-
-    name: str
-    language: str
-    """Language and region: ``en_US``."""
-    quality: str
-    size: int
-    """Bytes of its files."""
-    installed: bool
-    """Whether it is on this machine."""
-    speakers: int = 1
-    speaker_names: tuple[str, ...] = field(default=(), repr=False)
-    """What ``SpeechOptions(voice=...)`` takes, where there are several speakers."""
 
 
 def installed_voices(cache_dir: str | os.PathLike[str] | None = None) -> list[VoiceInfo]:
@@ -52,7 +34,7 @@ def installed_voices(cache_dir: str | os.PathLike[str] | None = None) -> list[Vo
             if name.endswith(".onnx") and f"{name}.json" in names:
                 short = Path(name).stem
                 known = repo == REPOSITORY and hub_path(short) == name
-                row = _described(snapshot / name, short if known else f"{repo}/{name}")
+                row = _on_disk(snapshot / name, short if known else f"{repo}/{name}")
                 if row is not None:
                     found[row.name] = row
     return [found[name] for name in sorted(found)]
@@ -94,13 +76,13 @@ def _known(fetching: Fetching) -> list[VoiceInfo]:
             VoiceInfo(
                 name,
                 language=entry.get("language", {}).get("code", ""),
-                quality=entry.get("quality", ""),
+                installed=name in here,
+                quality=entry.get("quality"),
                 size=sum(
                     file.get("size_bytes", 0)
                     for path, file in files.items()
                     if path.endswith((".onnx", ".onnx.json"))
                 ),
-                installed=name in here,
                 speakers=entry.get("num_speakers", 1),
                 speaker_names=tuple(entry.get("speaker_id_map", {})),
             )
@@ -138,27 +120,28 @@ def _starters() -> list[VoiceInfo]:
     rows = []
     for starter in starters():
         if starter.name == "speak" and starter.installed:
-            row = _described(starter_path(starter.name), f"starter:{starter.name}")
+            row = _on_disk(starter_path(starter.name), f"starter:{starter.name}")
             rows += [row] if row is not None else []
     return rows
 
 
-def _described(weights: Path, name: str) -> VoiceInfo | None:
-    """Describe a voice by its settings; ``None`` where they are not Piper's."""
-    settings = weights.with_name(f"{weights.name}.json")
-    try:
-        config = json.loads(settings.read_bytes())
-        speakers = config["num_speakers"]
-        quality = config["audio"].get("quality") or weights.stem.rpartition("-")[2]
-        language = (config.get("language") or {}).get("code") or config["espeak"]["voice"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
+def described(name: str, files: VoiceFiles, settings: Mapping[str, Any]) -> VoiceInfo:
+    """Describe a voice by its settings."""
     return VoiceInfo(
         name,
-        language=language,
-        quality=quality,
-        size=weights.stat().st_size + settings.stat().st_size,
+        language=(settings.get("language") or {}).get("code") or settings["espeak"]["voice"],
         installed=True,
-        speakers=speakers,
-        speaker_names=tuple(config.get("speaker_id_map") or ()),
+        quality=settings["audio"].get("quality") or files.weights.stem.rpartition("-")[2],
+        size=files.size,
+        speakers=settings["num_speakers"],
+        speaker_names=tuple(settings.get("speaker_id_map") or ()),
     )
+
+
+def _on_disk(weights: Path, name: str) -> VoiceInfo | None:
+    """Describe a voice that is here; ``None`` where its settings are not Piper's."""
+    files = VoiceFiles(weights, weights.with_name(f"{weights.name}.json"))
+    try:
+        return described(name, files, json.loads(files.settings.read_bytes()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None

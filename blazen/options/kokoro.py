@@ -9,6 +9,7 @@ from os import PathLike
 from blazen.checks import check_range
 from blazen.hardware import Device
 from blazen.options.checks import check_place, check_target
+from blazen.types.speech import check_lexicon, check_names
 
 
 @dataclass(frozen=True)
@@ -29,13 +30,16 @@ class KokoroOptions:
     normalise: bool = True
     """Write numbers, dates and abbreviations out before they are spoken, where that helps."""
     lexicon: Mapping[str, str] = field(default_factory=dict)
-    """How words are to be said, by their spelling: ``{"nginx": "engine x"}``."""
+    """How words are to be said, by their spelling: ``{"nginx": "engine x"}``, or as phonemes in
+    ``[[ ]]``."""
     device: Device | str = "cpu"
     threads: int | None = None
     cache_dir: str | PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         check_target("model", self.model)
+        check_names(voice=self.voice, language=self.language)
         check_range("speed", self.speed, at_least=0.1, at_most=10)
         check_range("pause", self.pause, at_least=0, at_most=60)
+        check_lexicon(self.lexicon)
         check_place(self.device, self.threads)

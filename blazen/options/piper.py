@@ -9,6 +9,7 @@ from os import PathLike
 from blazen.checks import check_range
 from blazen.hardware import Device
 from blazen.options.checks import check_place, check_target
+from blazen.types.speech import check_lexicon
 
 
 @dataclass(frozen=True)
@@ -46,4 +47,5 @@ class PiperOptions:
         check_range("noise", self.noise, at_least=0, at_most=2)
         check_range("rhythm_noise", self.rhythm_noise, at_least=0, at_most=2)
         check_range("pause", self.pause, at_least=0, at_most=60)
+        check_lexicon(self.lexicon)
         check_place(self.device, self.threads)

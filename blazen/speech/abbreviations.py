@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 # Before a name or what they shorten: never the end.
 LEADING = {
     "en": (
@@ -28,7 +30,8 @@ LEADING = {
 # Before a number.
 NUMBERED = (
     "No Nos Nr Fig Figs Eq Eqs Sec Secs Ch Chap Vol Vols Art Arts p pp Pt Para par v vv l ll Op Ex "
-    "App Tab Ref Refs Ver Jan Feb Mar Apr Jun Jul Aug Sep Sept Oct Nov Dec núm num pág págs S Abs"
+    "App Tab Ref Refs Ver Jan Feb Mar Apr Jun Jul Aug Sep Sept Oct Nov Dec núm num pág págs S Abs "
+    "Kap Ziff Anm Abb Abschn Aufl Bd Bde Tel Taf Tl Zi chap tél tel cap fasc hfst blz bl"
 )
 
 # In the middle or at the end: what follows decides.
@@ -94,3 +97,17 @@ OPENERS = {
 
 # Languages in which a number with a stop is an ordinal: "am 3. März".
 ORDINAL_STOP = "bs cs da de et fi fo hr hu is lb lv mk nb nn no pl sk sl sq sr sv tr"
+
+_SAYING = re.compile(
+    r"\b(?:sa(?:y|id|ys|ying)|answer(?:ed|s)?|repl(?:y|ied|ies)|voted?|shouted|whispered|thought"
+    r"|told \w+|mean(?:s|t)?|(?:an?|the|firm|clear|big) )\s*$",
+    re.IGNORECASE,
+)
+_COUNTED = re.compile(
+    r"\d[\d,]*\s(?:people|men|women|children|of|more|[a-z]{2,}s(?<!is|as|us|ss))\b"
+)
+
+
+def is_answer(before: str, following: str) -> bool:
+    """Say whether "no." is the answer, not a short "number"."""
+    return bool(_SAYING.search(before) or _COUNTED.match(following))

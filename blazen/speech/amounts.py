@@ -1,10 +1,10 @@
-"""English amounts in words: money, units, fractions, ranges, sums, telephone numbers, versions."""
+"""English amounts in words: money, units, fractions, ranges."""
 
 from __future__ import annotations
 
 import re
 
-from blazen.speech.numbers import cardinal, decimal, ordinal, plural, spelled
+from blazen.speech.numbers import cardinal, decimal, ordinal, plural
 
 NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?"
 _START = r"(?<![\w.,])"
@@ -54,8 +54,21 @@ _CENTS = re.compile(rf"{_START}(?P<number>{NUMBER})\s?¢")
 _COMMA_CENTS = re.compile(
     r"(?<=[€£])(\s?\d{1,3}),(\d\d)(?![\d,])|(?<![\w.,])(\d{1,3}),(\d\d)(?=\s?€)"
 )
+_COMMA_AFTER_POINTS = re.compile(
+    r"(?<![\w.,])(\d{1,3}(?:\.\d{3})+),(\d\d)(?=\s?€)|(?<=€)(\s?\d{1,3}(?:\.\d{3})+),(\d\d)(?![\d,])"
+)
+_NO_WHOLE = re.compile(rf"(?<={_SIGN})(?=\.\d)")
 _ARTICLE = re.compile(r"\b(?:an?|one|every|each)\s$", re.IGNORECASE)
 _SMALL = {"thousand", "million", "billion", "trillion"}
+
+_PERIODS = {"yr": "year", "mo": "month", "wk": "week", "hr": "hour", "h": "hour", "min": "minute"}
+_PERCENT_PER = re.compile(
+    r"(?<=\d)(\s?%)\s?/\s?(yr|year|mo|month|wk|week|day|hr|hour|h|min|minute)\b"
+)
+# "1h 30m", "2m 30s": an m beside hours or seconds is a minute.
+_LASTING = re.compile(
+    r"(?<![\w.,])(?:(\d+)\s?h\s?(\d+)\s?m(?:\s?(\d+)\s?s)?|(\d+)\s?m\s?(\d+)\s?s)(?!\w)"
+)
 
 _UNITS_TABLE = """
 km/h kilometer per hour|kilometers per hour; kph kilometer per hour|kilometers per hour
@@ -121,24 +134,7 @@ _FRACTION = re.compile(
 _RATED = re.compile(r"(?<![\w./,])(\d+\.\d+)/(\d+)(?![\w/]|[.,]\d)")
 _DENOMINATORS = {2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 16, 20, 32, 50, 64, 100, 1000}
 
-_PHONE = re.compile(
-    r"(?<![\w.,/-])(?P<plus>\+\s?)?(?P<number>"
-    r"(?:1[\s.-]?)?\(\d{3}\)\s?\d{3}[\s.-]\d{4}|(?:1[\s.-])?\d{3}([.-])\d{3}\3\d{4}|1?\d{3}[\s-]\d{3}-\d{4}"
-    r"|\d{3}-\d{4}|(?<=\+)\d{1,3}(?:[\s.-]?\(?\d{1,5}\)?){2,6}|(?<=\+\s)\d{1,3}(?:[\s.-]?\(?\d{1,5}\)?){2,6}"
-    r"|0\d{2,4}\s\d{3,4}(?:\s?\d{3,4})?|0\d{4}\s\d{5,6})(?![\w/-]|[.,]\d)"
-)
-_CALLED = re.compile(
-    r"\b((?:call|dial|ring|phone|text|PIN|pin|passcode|password|code|zip code|ZIP|extension|ext\.?)"
-    r"(?:\s(?:is|to|at))?\s)(\d{3,6})(?![\w-]|[.,]\d)"
-)
-_VERSION = re.compile(r"(?<![\w.,])(?P<v>[vV])?(?P<parts>\d+(?:\.\d+){2,5})(?!\w|\.\d)")
-_NAMED_VERSION = re.compile(
-    r"(?P<name>\b(?:version|versions|release|Python|Node|Java|PHP|Ruby|Django|Ubuntu|macOS|iOS|Android)\s)"
-    r"(?P<parts>\d+\.\d+)(?![\w,]|\.\d)"
-)
-_SHORT_V = re.compile(r"(?<!\w)[vV]\.?(?P<parts>\d+(?:\.\d+)?)(?!\w|\.\d)")
 _RATIO = re.compile(r"(?<![\w.,:])(\d{1,3}):(\d{1,3})(?![\w:]|[.,]\d)")
-_ADDRESS = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w.]\d)")
 _RANGE = re.compile(
     rf"(?<![\w.,/-])(?P<one>{NUMBER})\s?[-–—]\s?(?P<two>{NUMBER})(?!\w|[-/]\d|\.\d)"
 )
@@ -165,7 +161,7 @@ def money(text: str, british: bool) -> str:
             re.match(r"[\s-][a-z]", text[found.end() :])
         )
         start = "minus " if parts.get("minus") else ""
-        per = f" per {parts['per'].strip(' /')}" if parts.get("per") else ""
+        per = f" per {_period(parts['per'].strip(' /'))}" if parts.get("per") else ""
         scale = (parts["scale"] or "").strip()
         scale = _SCALES.get(scale, scale)
         if scale or last:
@@ -187,6 +183,9 @@ def money(text: str, british: bool) -> str:
             )
         return start + " and ".join(parts_said) + per
 
+    text = _COMMA_AFTER_POINTS.sub(
+        lambda found: found[0].replace(".", "").replace(",", "."), _NO_WHOLE.sub("0", text)
+    )
     text = _COMMA_CENTS.sub(lambda found: found[0].replace(",", "."), text)
     text = _CODE_FIRST.sub(lambda found: _CODES[found[1]], text)
     text = _MONEY.sub(said, text)
@@ -213,6 +212,8 @@ def measures(text: str, british: bool) -> str:
         name = one if (number == "1" and not found["last"]) or single else many
         return f"{words} {_spelling(name, british)}"
 
+    text = _PERCENT_PER.sub(lambda found: f"{found[1]} per {_period(found[2])}", text)
+    text = _LASTING.sub(_lasting, text)
     text = _FEET.sub(lambda found: f"{cardinal(found[1])} foot {cardinal(found[2])}", text)
     text = _LONE_FEET.sub(
         lambda found: f"{cardinal(found[1])} {'feet' if found[2] == '′' else 'inches'}", text
@@ -247,35 +248,6 @@ def fractions(text: str, british: bool) -> str:
     return _FRACTION.sub(said, text)
 
 
-def phones(text: str) -> str:
-    """Say telephone numbers and codes digit by digit, with a breath between groups."""
-
-    def said(found: re.Match[str]) -> str:
-        groups = re.findall(r"\d+", found["number"])
-        words = ", ".join(spelled(group) for group in groups)
-        return ("plus " if found["plus"] else "") + words
-
-    text = _CALLED.sub(lambda found: found[1] + spelled(found[2]), text)
-    return _PHONE.sub(lambda found: said(found) if _is_phone(found) else found[0], text)
-
-
-def versions(text: str, british: bool) -> str:
-    """Say versions part by part, and addresses of computers with their dots."""
-
-    def part(digits: str) -> str:
-        return cardinal(digits, british=british)
-
-    def said(found: re.Match[str], start: str = "") -> str:
-        return start + " point ".join(map(part, found["parts"].split(".")))
-
-    text = _ADDRESS.sub(lambda found: " dot ".join(map(part, found[0].split("."))), text)
-    text = _VERSION.sub(
-        lambda found: said(found, _version_word(text, found) if found["v"] else ""), text
-    )
-    text = _NAMED_VERSION.sub(lambda found: found["name"] + said(found), text)
-    return _SHORT_V.sub(lambda found: said(found, _version_word(text, found)), text)
-
-
 def ranges(text: str) -> str:
     """Say what stands between two numbers: a range, or a ratio."""
     text = _RANGE.sub(lambda found: f"{found['one']} to {found['two']}", text)
@@ -290,12 +262,14 @@ def amount(number: str, british: bool) -> str:
     return cardinal(whole, british=british)
 
 
-def _version_word(text: str, found: re.Match[str]) -> str:
-    return "" if re.search(r"\bversion\s$", text[: found.start()][-9:]) else "version "
+def _lasting(found: re.Match[str]) -> str:
+    hours, minutes, seconds = found[1], found[2] or found[4], found[3] or found[5]
+    named = ((hours, "h"), (minutes, "min"), (seconds, "s"))
+    return " ".join(f"{number} {unit}" for number, unit in named if number)
 
 
-def _is_phone(found: re.Match[str]) -> bool:
-    return len(re.sub(r"\D", "", found["number"])) >= 7
+def _period(unit: str) -> str:
+    return _PERIODS.get(unit, unit)
 
 
 def _spelling(name: str, british: bool) -> str:

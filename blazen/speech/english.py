@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from blazen.speech import amounts, dates, names
+from blazen.speech import amounts, codes, dates, names
 from blazen.speech.numbers import cardinal, ordinal, spelled
 from blazen.speech.signs import signs
 
@@ -31,13 +31,13 @@ def in_english(text: str, language: str) -> str:
     """Write numbers, dates, amounts, abbreviations and signs out."""
     british = is_british(language)
     text = names.titles(text)
-    text = amounts.phones(text)
+    text = codes.spaced(codes.phones(text))
     text = dates.dates(text, british)
     text = dates.times(text)
     text = names.abbreviations(text)
     text = names.numerals(text)
     text = amounts.money(text, british)
-    text = amounts.versions(text, british)
+    text = codes.versions(text, british)
     text = dates.years(text, british)
     text = amounts.measures(_MINUS.sub("minus ", text), british)
     text = signs(text)

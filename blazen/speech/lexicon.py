@@ -15,26 +15,24 @@ def apply_lexicon(text: str, lexicon: Mapping[str, str]) -> str:
     """
     if not lexicon:
         return text
-    pattern = _pattern(tuple(lexicon))
-    return pattern.sub(lambda found: _said(found[0], lexicon), text)
+    pattern, keys = _pattern(tuple(lexicon))
 
+    def said(found: re.Match[str]) -> str:
+        exact = lexicon.get(found[0])
+        # By the group that matched: some letters match others than those they fold to.
+        return exact if exact is not None else lexicon[keys[(found.lastindex or 1) - 1]]
 
-def _said(word: str, lexicon: Mapping[str, str]) -> str:
-    exact = lexicon.get(word)
-    return exact if exact is not None else lexicon[_folded(lexicon)[word.lower()]]
-
-
-def _folded(lexicon: Mapping[str, str]) -> dict[str, str]:
-    return {key.lower(): key for key in lexicon if key == key.lower()}
+    return pattern.sub(said, text)
 
 
 @functools.lru_cache(maxsize=32)
-def _pattern(keys: tuple[str, ...]) -> re.Pattern[str]:
+def _pattern(keys: tuple[str, ...]) -> tuple[re.Pattern[str], list[str]]:
+    longest_first = sorted(filter(str.strip, keys), key=len, reverse=True)
     choices = []
-    for key in sorted(filter(str.strip, keys), key=len, reverse=True):
+    for key in longest_first:
         word = re.escape(key)
         # A border stands only beside a letter: "C++" ends without one.
         before = r"(?<!\w)" if key[0].isalnum() else ""
         after = r"(?!\w)" if key[-1].isalnum() else ""
-        choices.append(before + (f"(?i:{word})" if key == key.lower() else word) + after)
-    return re.compile("|".join(choices) or r"(?!)")
+        choices.append(before + (f"((?i:{word}))" if key == key.lower() else f"({word})") + after)
+    return re.compile("|".join(choices) or r"(?!)"), longest_first

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from blazen.speech.abbreviations import is_answer
 from blazen.speech.numbers import cardinal, ordinal, roman
 
 _TITLES = {
@@ -158,6 +159,7 @@ _ABBREVIATION = re.compile(
 _NUMBERED_WORD = re.compile(
     rf"(?<![\w.])({_alternatives(_NUMBERED)})\.\s*(?=\d|[VX]\b|[IVX]{(2,)}\b)"
 )
+_LOOK_BACK = 40
 _DOTTED = re.compile(r"(?<![\w.])(?:[A-Za-z]\.){2,}(?!\w)")
 _INITIAL = re.compile(r"(?<![\w.'’])([A-Z])\.(?=\s+(?:[A-Z]\.\s+)*[A-Z][a-z])")
 
@@ -181,7 +183,7 @@ _PARTS = _PART_NAMES.replace(" ", "|")
 _ROMAN = r"(?P<roman>(?=[XVI])X{0,3}(?:IX|IV|V?I{0,3}))(?!\w|\.\w|['’](?!s\b)\w)"
 _RULER = re.compile(
     rf"(?P<before>\b(?:King|Queen|Pope|Emperor|Tsar|Czar|Kaiser|Sultan|Prince|Saint|St\.?)\s)?"
-    rf"(?P<name>\b(?:{_RULERS})\s(?:[A-Z][a-z]+\s)?){_ROMAN}"
+    rf"(?P<name>\b(?!Malcolm\sX\b)(?:{_RULERS})\s(?:[A-Z][a-z]+\s)?){_ROMAN}"
 )
 _PART = re.compile(rf"(?P<name>\b(?:{_PARTS})\s){_ROMAN}(?!\s+[a-z]+\s+(?:think|am)\b)")
 _SEQUEL = re.compile(
@@ -219,8 +221,14 @@ def abbreviations(text: str) -> str:
             words = words.capitalize()
         return words + (_final(found) if word.endswith(".") else "")
 
+    def numbered(found: re.Match[str]) -> str:
+        before = text[max(found.start() - _LOOK_BACK, 0) : found.start()]
+        if found[1] == "no" and is_answer(before, text[found.end() :]):
+            return found[0]
+        return f"{_NUMBERED[found[1]]} "
+
     text = _ABBREVIATION.sub(said, text)
-    text = _NUMBERED_WORD.sub(lambda found: f"{_NUMBERED[found[1]]} ", text)
+    text = _NUMBERED_WORD.sub(numbered, text)
     text = _DOTTED.sub(lambda found: found[0].replace(".", "") + _final(found), text)
     return _INITIAL.sub(r"\1", text)
 

@@ -7,6 +7,7 @@ import re
 from blazen.speech.english import in_english
 from blazen.speech.marks import addresses, without_marks
 from blazen.speech.other_languages import in_language
+from blazen.speech.shapes import in_plain_letters
 
 _BLANKS = re.compile(r"\s+")
 _BEFORE_COMMA = re.compile(r" +(?=[,;])")
@@ -21,6 +22,6 @@ def normalise(text: str, language: str = "en") -> str:
     """
     language = language.lower().replace("_", "-")
     english = language.split("-")[0] in ("en", "eng", "english")
-    text = without_marks(text)
+    text = without_marks(in_plain_letters(text, powers=english))
     text = in_english(addresses(text), language) if english else in_language(text, language)
     return _BEFORE_COMMA.sub("", _BLANKS.sub(" ", text)).strip()

@@ -31,7 +31,22 @@ _PERCENT = {
     "uk": "відсотків",
     "vi": "phần trăm",
 }
-_CURRENCIES = {"€": "EUR", "$": "USD", "£": "GBP", "¥": "JPY"}
+_CURRENCIES = {"€": "EUR", "$": "USD", "US$": "USD", "£": "GBP", "¥": "JPY", "R$": "BRL"}
+# What num2words has no money for: one, several, and one and several of the hundredth.
+_MONEY = {
+    "da": {"€": "euro euro", "$": "dollar dollar", "£": "pund pund", "¥": "yen yen"},
+    "id": {"€": "euro euro", "$": "dolar dolar", "£": "pound pound", "¥": "yen yen"},
+    "no": {"€": "euro euro", "$": "dollar dollar", "£": "pund pund", "¥": "yen yen"},
+    "pt": {
+        "€": "euro euros cêntimo cêntimos",
+        "$": "dólar dólares centavo centavos",
+        "£": "libra libras",
+        "¥": "iene ienes",
+        "R$": "real reais centavo centavos",
+    },
+    "sv": {"€": "euro euro", "$": "dollar dollar", "£": "pund pund", "¥": "yen yen"},
+    "tr": {"€": "avro avro", "$": "dolar dolar", "£": "sterlin sterlin", "¥": "yen yen"},
+}
 _ORDINAL_MARKS = {
     "ca": r"r|n|t|è",
     "es": r"\.?º|\.?ª|\.?er",
@@ -50,6 +65,12 @@ _COMMA_NUMBER = (
 )
 _POINT_NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?"
 _EDGES = (r"(?<![\w.,:/-])", r"(?![\w:/]|[.,]\d|-\d)")
+_SIGN = r"R\$|(?:US)?\$|[€£¥]"
+# A number beside a sign of money that was not said belongs to that sign: "$twenty" is neither.
+_ALONE = (r"(?<![$€£¥])(?<![$€£¥]\s)", r"(?!\s?[$€£¥])")
+# A stop after a number may make it an ordinal, which the engine reads better than we could.
+_STOP = r"(?!\.\s+\w)"
+_DIALLED = re.compile(rf"{_EDGES[0]}0\d+(?:[\s/-]\d+)*{_EDGES[1]}{_STOP}(?![.,]?\d)")
 _LONGEST = 15
 
 
@@ -67,7 +88,7 @@ def in_language(text: str, language: str) -> str:
 
     def words(digits: str, **how: Any) -> str | None:
         plain = _plain(digits, short)
-        if len(plain) > _LONGEST:
+        if len(plain) > _LONGEST or re.match(r"0\d", plain):
             return None
         return say(float(plain) if "." in plain else int(plain), **how)
 
@@ -76,8 +97,8 @@ def in_language(text: str, language: str) -> str:
 
     def money(match: re.Match[str]) -> str:
         sign = match["sign"] or match["last"]
-        amount = match["number"] or match["first"]
-        return words(amount, to="currency", currency=_CURRENCIES[sign]) or match[0]
+        plain = _plain(match["number"] or match["first"], short)
+        return _money(say, plain, sign, name) or match[0]
 
     def percent(match: re.Match[str]) -> str:
         said = words(match[1])
@@ -88,21 +109,25 @@ def in_language(text: str, language: str) -> str:
             return words(match[0], to="year") or match[0]
         return words(match[0]) or match[0]
 
+    def dialled(match: re.Match[str]) -> str:
+        groups = ([say(int(digit)) for digit in group] for group in re.findall(r"\d+", match[0]))
+        return ", ".join(" ".join(filter(None, group)) for group in groups) or match[0]
+
     if short in _ORDINAL_MARKS:
         text = re.sub(rf"{before}(\d{{1,4}})(?:{_ORDINAL_MARKS[short]})(?!\w)", ordinal, text)
-    signs = "".join(_CURRENCIES)
     text = re.sub(
-        rf"(?P<sign>[{signs}])\s?(?P<number>{number})(?!\w|[.,]\d)"
-        rf"|{before}(?P<first>{number})\s?(?P<last>[{signs}])",
+        rf"(?:(?<=\s)|^)[-−](?=(?:(?:{_SIGN})\s?)?{number}{after})", lambda _: _minus(say), text
+    )
+    text = re.sub(
+        rf"(?<!\w)(?P<sign>{_SIGN})\s?(?P<number>{number})(?!\w|[.,]\d)"
+        rf"|{before}(?P<first>{number})\s?(?P<last>{_SIGN})(?!\w)",
         money,
         text,
     )
     if short in _PERCENT:
         text = re.sub(rf"{before}({number})\s?%", percent, text)
-    text = re.sub(rf"(?:(?<=\s)|^)[-−](?={number}{after})", lambda _: _minus(say), text)
-    # A number with a stop after it may be an ordinal, which the engine reads better than we could.
-    stop = r"(?!\.\s+\w)"
-    return re.sub(rf"{before}{number}{after}{stop}", count, text)
+    text = _DIALLED.sub(dialled, text)
+    return re.sub(rf"{before}{_ALONE[0]}{number}{after}{_ALONE[1]}{_STOP}", count, text)
 
 
 def _plain(digits: str, short: str) -> str:
@@ -111,11 +136,34 @@ def _plain(digits: str, short: str) -> str:
     return re.sub(r"[^\d,]", "", digits).replace(",", ".")
 
 
+def _money(say: Callable[..., str | None], plain: str, sign: str, name: str) -> str | None:
+    whole, _, fraction = plain.partition(".")
+    if len(plain) > _LONGEST or len(fraction) > 2 or re.match(r"0\d", plain):
+        return None
+    # num2words takes a whole number for hundredths: 5 is five cents, 5.0 is five euros.
+    said = say(float(plain), to="currency", currency=_CURRENCIES[sign])
+    if said is not None and name != "pt_BR":
+        nothing = say(0)
+        if int(fraction or 0) or not nothing:
+            return said
+        return re.sub(rf"(?:,|\s\w+)?\s{re.escape(nothing)}\s\w+$", "", said)
+    units = _MONEY.get(name.split("_")[0], {}).get(sign.removeprefix("US"))
+    if units is None:
+        return None
+    one, many, *parts = units.split()
+    cents = int(fraction.ljust(2, "0"))
+    if cents and not parts:
+        words = say(float(plain))
+        return f"{words} {many}" if words else None
+    said = f"{say(int(whole))} {one if int(whole) == 1 else many}"
+    return f"{said} e {say(cents)} {parts[cents > 1]}" if cents else said
+
+
 def _minus(say: Callable[..., str | None]) -> str:
     one = say(1)
     negative = say(-1)
     if one and negative and negative.endswith(one):
-        return negative[: -len(one)]
+        return negative[: -len(one)].rstrip() + " "
     return "-"
 
 

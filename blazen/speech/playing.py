@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import threading
 from typing import Any
@@ -13,6 +14,8 @@ from blazen.types.audio import Audio
 
 # A block is what can't be taken back once it is handed to the speakers.
 _BLOCK_SECONDS = 0.05
+_WAITING = 4
+"""How many sounds wait to be played: who makes them is held back for the listener."""
 
 
 class Player:
@@ -26,13 +29,19 @@ class Player:
                 f"speech can't be played here: {error}; install PortAudio, or save it to a file"
             ) from error
         self._waiting: queue.SimpleQueue[Audio | None] = queue.SimpleQueue()
+        self._loop = asyncio.get_running_loop()
+        self._room = asyncio.Semaphore(_WAITING)
         self._stopped = False
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="blazen-play", daemon=True)
         self._thread.start()
 
-    def add(self, sound: Audio) -> None:
-        """Play this after what was added before; where playing has failed, raise why."""
+    async def add(self, sound: Audio) -> None:
+        """Play this after what was added before; where playing has failed, raise why.
+
+        It waits where some are waiting already.
+        """
+        await self._room.acquire()
         self._check()
         self._waiting.put(sound)
 
@@ -60,9 +69,19 @@ class Player:
             self._play()
         except Exception as error:  # noqa: BLE001 - it is raised where the player is used
             self._error = error
+            self._make_room()
+
+    def _take(self) -> Audio | None:
+        sound = self._waiting.get()
+        self._make_room()
+        return sound
+
+    def _make_room(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+            self._loop.call_soon_threadsafe(self._room.release)
 
     def _play(self) -> None:
-        first = self._waiting.get()
+        first = self._take()
         if first is None:
             return
         rate, channels = first.sample_rate, first.channels
@@ -72,7 +91,7 @@ class Player:
             while sound is not None and not self._stopped:
                 samples = sound.to_samples(sample_rate=rate, channels=channels)
                 self._write(out, samples, max(1, round(rate * _BLOCK_SECONDS)))
-                sound = self._waiting.get() if not self._stopped else None
+                sound = self._take() if not self._stopped else None
             if self._stopped:
                 out.abort()  # `stop` would play what the device holds
             else:

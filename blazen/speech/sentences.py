@@ -15,7 +15,8 @@ _OPENING = "\"'“‘«‹([{*_¿¡„‚「『（【〈《—–-"
 
 # Stops after which a blank follows, and stops of scripts that write none.
 _STOP = re.compile(
-    rf"(?P<spaced>[.!?…‽؟۔।॥։።᠃᙮]+)[{_CLOSING}]*(?=\s|$)"
+    # Without the look behind, a run with no blank after it is tried from each of its stops.
+    rf"(?<![.!?…‽؟۔।॥։።᠃᙮])(?P<spaced>[.!?…‽؟۔।॥։።᠃᙮]+)[{_CLOSING}]*(?=\s|$)"
     rf"|(?P<joined>[。！？｡؟۔।॥።။៕]+)[{_CLOSING}]*"
 )
 _LINE = re.compile(r"[\n\r\f\v\x1c-\x1e\x85\u2028\u2029]+\s*")
@@ -173,6 +174,8 @@ def _is_end(
     lower = word.lower()
     if word.isdigit():
         return _ends_number(word, following, is_first, language)
+    if word == "no" and abbreviations.is_answer(before.removesuffix(word), following):
+        return True
     if following[:1].isdigit() and (lower in _NUMBERED or lower in words.leading):
         return False
     if lower in words.leading and is_first:

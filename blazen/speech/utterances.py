@@ -15,6 +15,9 @@ from blazen.types.record import Record
 
 FIRST_LIMIT = 60
 LIMIT = 300
+LONGEST_PIECE = 10.0
+"""The seconds of silence that are given at once: an engine makes sound of them."""
+
 PARAGRAPH = 2.0
 """How many times the pause between sentences there is between paragraphs."""
 
@@ -47,8 +50,9 @@ def spoken(
     A sentence is one piece, or several where it has more than ``limit`` characters; a first
     sentence of more than ``first_limit`` begins with its first clause, so that sound starts early.
     ``pause`` seconds follow each sentence but the last, and a pause that the text marks takes their
-    place. A `Pause` of its own comes only where nothing was spoken before it. Text in which there
-    is nothing to say gives nothing. Marks that are not understood are refused at once.
+    place. A `Pause` of its own comes where nothing was spoken before it, and as the rest of more
+    than ten seconds of silence, ten at a time. Text in which there is nothing to say gives nothing.
+    Marks that are not understood are refused at once.
     """
     check_range("pause", pause, at_least=0, at_most=LONGEST)
     check_range("first_limit", first_limit, at_least=1, integer=True)
@@ -114,11 +118,20 @@ def _with_pauses(pieces: Iterator[Utterance | Pause]) -> Iterator[Utterance | Pa
             marked = (marked or 0.0) + piece.seconds
             continue
         if held is not None:
-            yield held if marked is None else Utterance(held.text, marked)
+            yield from _in_parts(held.text, held.pause if marked is None else marked)
         elif marked is not None:
-            yield Pause(marked)
+            yield from _in_parts("", marked)
         held, marked = piece, None
     if held is not None:
-        yield Utterance(held.text, marked or 0.0)
+        yield from _in_parts(held.text, marked or 0.0)
     elif marked is not None:
-        yield Pause(marked)
+        yield from _in_parts("", marked)
+
+
+def _in_parts(text: str, seconds: float) -> Iterator[Utterance | Pause]:
+    first = min(seconds, LONGEST_PIECE)
+    yield Utterance(text, first) if text else Pause(first)
+    rest = seconds - first
+    while rest > 0:
+        yield Pause(min(rest, LONGEST_PIECE))
+        rest -= LONGEST_PIECE

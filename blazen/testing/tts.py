@@ -139,7 +139,7 @@ class TTSSuite(StreamSuite, LocalSuite):
         longer = await model.speak(f'{self.sentence} <break time="3s"/> {self.sentence}')
         # Chance in the voice, and the pause that is usual there, may take a part of three seconds.
         assert longer.duration > usual.duration + 1.5
-        text = f"<emphasis level='strong'>{self.sentence}</emphasis>"
+        text = f"<speak><emphasis level='strong'>{self.sentence}</emphasis></speak>"
         await self.check_refused(lambda: model.speak(text))
 
     @on_loop

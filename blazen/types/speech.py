@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from blazen.checks import check_range
 from blazen.errors import ValidationError
 from blazen.types.audio import Audio
-from blazen.types.record import Settings
+from blazen.types.record import Record, Settings
 from blazen.types.stream import Stream
 
 
@@ -23,8 +24,48 @@ class SpeechOptions(Settings):
     volume: float | None = None
 
     def __post_init__(self) -> None:
+        check_names(voice=self.voice, language=self.language)
         check_range("speed", self.speed, at_least=0.1, at_most=10)
         check_range("volume", self.volume, at_least=0, at_most=10)
+
+
+@dataclass(frozen=True)
+class VoiceInfo(Record):
+    """A voice that can be asked for by its name."""
+
+    name: str
+    """Of a model's own ``voices()``, what ``SpeechOptions(voice=...)`` takes; of a catalogue, what
+    the factory takes."""
+    language: str
+    """The language that it was made of, as its engine writes it: ``en_US``, ``en-us``."""
+    installed: bool
+    """Whether it is on this machine; else it is fetched when it is first asked for."""
+    quality: str | None = None
+    gender: str | None = None
+    """``"female"`` or ``"male"``, where that is known."""
+    size: int | None = None
+    """Bytes of its files, where it has files of its own."""
+    speakers: int = 1
+    speaker_names: tuple[str, ...] = field(default=(), repr=False)
+    """Of a voice of several speakers, the names that ``SpeechOptions(voice=...)`` takes."""
+
+
+def check_names(**given: object) -> None:
+    """Refuse what is neither a text nor ``None``."""
+    for name, value in given.items():
+        if value is not None and not isinstance(value, str):
+            raise ValidationError(f"{name} must be a text, not {value!r:.80}")
+
+
+def check_lexicon(lexicon: object) -> None:
+    """Refuse what does not say of words how they are to be said."""
+    pairs = lexicon.items() if isinstance(lexicon, Mapping) else [(lexicon, None)]
+    for word, said in pairs:
+        if not isinstance(word, str) or not isinstance(said, str):
+            raise ValidationError(
+                "lexicon must map words to how they are said, as in {'nginx': 'engine x'}, not "
+                f"{lexicon!r:.80}"
+            )
 
 
 def as_speakable(text: str) -> str:
@@ -66,7 +107,7 @@ class SpeechStream(Stream[Audio, Audio]):
         try:
             async with self:
                 async for piece in self:
-                    player.add(piece)
+                    await player.add(piece)
                 await player.finish()
         finally:
             player.stop()

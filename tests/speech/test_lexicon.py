@@ -35,6 +35,13 @@ def test_what_is_said_is_no_pattern():
     assert apply_lexicon("as it is", {}) == apply_lexicon("as it is", {" ": "x"}) == "as it is"
 
 
+@pytest.mark.parametrize(
+    ("text", "key"), [("İ", "i"), ("ı", "i"), ("ſ", "s"), ("μ", "µ"), ("\u212a", "k")], ids=ascii
+)
+def test_letters_that_fold_unusually_are_found(text, key):
+    assert apply_lexicon(f"a {text} b", {"other": "x", key: "said"}) == "a said b"
+
+
 def test_a_word_with_its_own_case_goes_before_one_without():
     assert apply_lexicon("Polish polish", {"Polish": "pole ish", "polish": "paul ish"}) == (
         "pole ish paul ish"

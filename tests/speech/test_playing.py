@@ -83,6 +83,57 @@ async def test_pieces_are_played_one_after_another(speaker):
     assert stream.response.duration == pytest.approx(1.0, abs=0.01)
 
 
+async def test_who_makes_the_sound_is_held_back_for_the_listener(speaker):
+    made = []
+
+    async def pieces():
+        for number in range(50):
+            made.append(number)
+            yield piece(0.01)
+
+    speaker.go_on.clear()
+    playing = asyncio.create_task(SpeechStream.of(pieces()).play())
+    assert await asyncio.to_thread(speaker.first.wait, 10)
+    for _ in range(500):  # far more turns than all of the pieces take
+        await asyncio.sleep(0)
+    assert len(made) < 10
+    speaker.go_on.set()
+    await playing
+    assert len(made) == 50
+    assert speaker.heard == 50 * round(0.01 * RATE)
+
+
+async def test_cancelling_while_the_source_is_held_back_ends_it(speaker):
+    async def pieces():
+        while True:
+            yield piece(0.01)
+
+    speaker.go_on.clear()
+    playing = asyncio.create_task(SpeechStream.of(pieces()).play())
+    assert await asyncio.to_thread(speaker.first.wait, 10)
+    for _ in range(500):
+        await asyncio.sleep(0)
+    playing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await playing
+    speaker.go_on.set()
+    assert await asyncio.to_thread(speaker.ended.wait, 10)
+    assert speaker.calls[-2:] == ["abort", "close"]
+
+
+async def test_a_fault_while_the_source_is_held_back_is_told(speaker):
+    async def pieces():
+        while True:
+            yield piece(0.01)
+
+    def broken(samples):
+        raise speaker.module.PortAudioError("the device is gone")
+
+    speaker.write = broken
+    with pytest.raises(UnsupportedError, match="the device is gone"):
+        await SpeechStream.of(pieces()).play()
+
+
 async def test_cancelling_stops_the_sound_and_the_source(speaker):
     closed = []
 

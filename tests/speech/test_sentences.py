@@ -35,6 +35,7 @@ ENGLISH = [
     "Milk|\nEggs|\nBread",
     "One\u2028|two\u2029|three",
     "What is this?— he asked.",
+    "I said no.| 3 people left.| See no. 3 here; he is no. 1 now.",
     "Mr. and Mrs. O'Neil vs. St. John.| Prof. Li won.",
     "Born Jan. 5, 2001.| Died Dec. 7.| The end.",
     "Version 3.11.2 is out.| Use it.",
@@ -136,3 +137,15 @@ def test_the_first_clause_ends_at_a_breath_too():
 def test_a_sentence_is_given_before_the_next_is_looked_for():
     book = "Dr. No came at 5 p.m. to see us. " * 30_000
     assert list(itertools.islice(each_sentence(book, "en"), 2)) == [book[:32]] * 2
+
+
+@pytest.mark.parametrize("sign", ["!", "?!", "…", "؟", "॥"])
+def test_a_long_run_of_stops_is_cut_at_all(sign):
+    text = sign * 100_000 + "x"
+    assert "".join(sentences(text)) == text
+    assert sentences(f"a{sign} B") == [f"a{sign}", "B"]
+
+
+def test_a_numbered_part_is_no_sentence():
+    text = "Siehe Kap. 3, Bd. 2, Abb. 7 und Tel. 030 1234567."
+    assert sentences(text, "de") == [text]

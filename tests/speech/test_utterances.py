@@ -39,8 +39,21 @@ def test_a_marked_pause_takes_the_place_of_the_usual_one():
     assert _spoken("<break/><break/>") == [Pause(1.0)]
 
 
+def test_silence_is_given_ten_seconds_at_a_time():
+    ten = Pause(10.0)
+    assert _spoken("<break time='40s'/><break time='25s'/>") == [ten] * 6 + [Pause(5.0)]
+    assert _spoken("<break time='40s'/><break time='25s'/>One.") == (
+        [ten] * 6 + [Pause(5.0), ("One.", 0.0)]
+    )
+    assert _spoken("One.<break time='15s'/>Two.<break time='20s'/>") == [
+        ("One.", 10.0), Pause(5.0), ("Two.", 10.0), ten,
+    ]  # fmt: skip
+    assert _spoken("One.\n\nTwo.", pause=6) == [("One.", 10.0), Pause(2.0), ("Two.", 0.0)]
+    assert _spoken("<break strength='none'/>") == [Pause(0.0)]
+
+
 def test_sentences_and_paragraphs_that_are_marked_are_kept_apart():
-    assert _spoken("<p><s>one</s><s>two</s></p><p>three</p>", pause=0.2) == [
+    assert _spoken("<speak><p><s>one</s><s>two</s></p><p>three</p></speak>", pause=0.2) == [
         ("one", 0.2),
         ("two", 0.4),
         ("three", 0.0),
@@ -76,7 +89,7 @@ def test_what_can_not_be_said_is_left_out():
 
 def test_what_is_wrong_is_refused_before_anything_is_spoken():
     with pytest.raises(ValidationError, match="emphasis"):
-        spoken(f"{LONG} <emphasis>x</emphasis>")
+        spoken(f"<speak>{LONG} <emphasis>x</emphasis></speak>")
     with pytest.raises(ValidationError, match="limit"):
         spoken(LONG, limit=0)
     with pytest.raises(ValidationError, match="pause"):
