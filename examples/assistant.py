@@ -10,6 +10,7 @@ The answer begins to sound when its first sentence is there, while the model sti
 import argparse
 import asyncio
 import contextlib
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 from blazen import (
     TTS,
     Audio,
+    BlazenError,
     ChatMessage,
     CompletionOptions,
     LiveAudio,
@@ -59,6 +61,7 @@ class Assistant:
                         # Who pauses for thought goes on with the same question.
                         question = f"{self._unheard} {piece.text.strip()}".strip()
                         print(f"> {question}", flush=True)
+                        self._unheard = question
                         self._answering = asyncio.create_task(self.answer(question))
             if self._answering is not None:
                 await self._answering
@@ -68,30 +71,40 @@ class Assistant:
     async def be_quiet(self) -> None:
         """Stop thinking and speaking, if that is what we do."""
         task, self._answering = self._answering, None
-        if task is not None and task.cancel():
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        if task is None:
+            return
+        if task.cancel():
             print("  (interrupted)", flush=True)
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.result()  # an answer that failed is not passed over in silence
 
     async def answer(self, question: str) -> None:
         """Think, and speak each sentence as soon as it is there."""
         self.history.append(ChatMessage.user(question))
-        self._unheard = question
         said: list[str] = []
         try:
             async with self.mind.complete_stream(self.history, OPTIONS) as thoughts:
                 async for sentence in whole_sentences(thoughts):
-                    print(f"  {sentence}", flush=True)
-                    async with self.voice.speak_stream(sentence) as speech:
-                        async for sound in speech:
-                            self._unheard = ""
-                            await self.play(sound)
-                    said.append(sentence)
+                    print(f"  {' '.join(sentence.split())}", flush=True)
+                    await self.say(sentence, said)
         finally:  # who was interrupted knows how far it came
             if said:
                 self.history.append(ChatMessage.assistant(" ".join(said)))
             else:
                 self.history.pop()
+
+    async def say(self, sentence: str, said: list[str]) -> None:
+        """Speak a sentence, and note it once its first sound is heard."""
+        try:
+            async with self.voice.speak_stream(sentence) as speech:
+                async for sound in speech:
+                    self._unheard = ""
+                    if not said or said[-1] is not sentence:
+                        said.append(sentence)
+                    await self.play(sound)
+        except BlazenError as error:
+            print(f"  (that can't be said: {error})", flush=True)
 
 
 async def whole_sentences(chunks: Any) -> AsyncIterator[str]:
@@ -99,7 +112,8 @@ async def whole_sentences(chunks: Any) -> AsyncIterator[str]:
     text = ""
     async for chunk in chunks:
         text += chunk.content or ""
-        *whole, text = sentences(text) or [""]
+        *whole, last = sentences(text) or [""]
+        text = text[text.rindex(last) :]  # with the blanks after it
         for sentence in whole:
             if can_be_said(sentence):
                 yield sentence
@@ -153,5 +167,8 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(main())
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(main())
+    except BlazenError as error:
+        sys.exit(f"{error}")

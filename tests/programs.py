@@ -66,27 +66,35 @@ def measure_reading(read: Callable[..., Any], path: Path) -> dict[str, Any]:
 _GROW = """
 import asyncio, json, sys, blazen
 from pathlib import Path
-kind, spec, options, more = sys.argv[1], sys.argv[2], *map(json.loads, sys.argv[3:5])
+kind, spec, options, more, question = sys.argv[1], sys.argv[2], *map(json.loads, sys.argv[3:6])
+text = "the cat sat on the mat and "
+texts = [text * (1 + i % 20) for i in range(48)]
+VERBS = {
+    "EmbeddingModel": "embed", "SparseEmbeddingModel": "embed_sparse",
+    "TokenEmbeddingModel": "embed_tokens", "TTS": "speak",
+}
 
 def memory():
     lines = Path("/proc/self/status").read_text().splitlines()
     return [int(l.split()[1]) * 1024 for l in lines if l.startswith(("VmHWM", "VmRSS"))]
 
+def ask(model, number):
+    if kind == "Model":
+        return model.complete(blazen.Prompt(f"{number} " + text * 60), {"max_tokens": 4})
+    if kind == "Reranker":
+        return model.rerank("cat", question or texts)
+    if kind == "ImageEmbeddingModel":
+        return model.embed_images([question] * 48)
+    if kind == "Transcription":
+        return model.transcribe(blazen.TranscriptionRequest(**question))
+    return getattr(model, VERBS[kind])(question or texts)
+
 async def main():
     model = getattr(blazen, kind).from_spec(spec, **options)
     before = memory()[1]
     sizes = await model.footprint()
-    text = "the cat sat on the mat and "
-    for count in (1, more):
-        if kind == "Model":
-            asks = (model.complete(
-                blazen.Prompt(f"{i} " + text * 60), {"max_tokens": 4}) for i in range(count))
-        elif kind == "EmbeddingModel":
-            asks = (model.embed([text * (1 + i % 20) for i in range(48)]) for _ in range(count))
-        else:
-            asks = (model.rerank("cat", [text * (1 + i % 20) for i in range(48)])
-                    for _ in range(count))
-        await asyncio.gather(*asks)
+    for count in sorted({1, more}):
+        await asyncio.gather(*(ask(model, number) for number in range(count)))
     peak = memory()[0] - before
     assert model.threads == 1
     await model.unload()
@@ -97,13 +105,18 @@ asyncio.run(main())
 """
 
 
-def measure_growth(kind: str, spec: str, more: int = 1, **options: Any) -> dict[str, Any]:
+def measure_growth(
+    kind: str, spec: str, more: int = 1, *, question: Any = None, **options: Any
+) -> dict[str, Any]:
     """Load a model in a process of its own and ask it; give what it said, and what it took.
 
     Both are bytes, with ``more`` requests at once. Only Linux tells the most that a process had.
+    The ``question`` is a text for a voice, the fields of a request for an ear, and the path of a
+    picture for a model that looks at them; the others have texts of their own.
     """
+    given = [kind, spec, *map(json.dumps, (options, more, question))]
     done = subprocess.run(
-        [sys.executable, "-c", _GROW, kind, spec, json.dumps(options), str(more)],
+        [sys.executable, "-c", _GROW, *given],
         capture_output=True,
         text=True,
         check=False,
@@ -114,8 +127,10 @@ def measure_growth(kind: str, spec: str, more: int = 1, **options: Any) -> dict[
     return found
 
 
-def check_footprint(kind: str, spec: str, more: int = 1, **options: Any) -> None:
+def check_footprint(
+    kind: str, spec: str, more: int = 1, *, question: Any = None, **options: Any
+) -> None:
     """Hold what a model says it takes against what it took: never less, and not far more."""
-    found = measure_growth(kind, spec, more, threads=1, **options)
+    found = measure_growth(kind, spec, more, question=question, threads=1, **options)
     assert found["took"] <= found["said"] <= 1.6 * found["took"], found
     assert found["pools"] == ["cpu"]

@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import itertools
 import re
 import sys
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import blazen
-from blazen import TTS, Audio, InferenceChunkStream, LiveAudio, Model, Transcription
+from blazen import (
+    TTS,
+    Audio,
+    InferenceChunk,
+    InferenceChunkStream,
+    InferenceError,
+    LiveAudio,
+    Model,
+    Transcription,
+    TranscriptionChunk,
+    TranscriptionStream,
+    ValidationError,
+)
+from blazen.testing import EchoModel, EchoTTS
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.needs("whispercpp", "xllamacpp", "piper", "starter")
@@ -87,10 +103,124 @@ async def test_who_speaks_again_interrupts_the_answer(example, parts):
     await asyncio.wait_for(assistant.converse(LiveAudio(conversation())), 300)
     assert len(cancelled) == 1
     texts = [message.content for message in assistant.history]
-    # Nothing of the first answer was heard to its end, so that it left no trace.
-    assert len(texts) == 3
-    assert "germany" in texts[1].lower()
-    assert "berlin" in texts[2].lower()
+    # What began to sound is kept, so that the model knows what the second question follows.
+    assert "france" in texts[1].lower()
+    assert "paris" in texts[2].lower()
+    assert "germany" in texts[3].lower()
+    assert "berlin" in texts[4].lower()
+
+
+TEXTS = (
+    "It ended in 1945. Dr. Smith paid $3.50 for it! Did he? Yes...",
+    "Three fruits:\n1. Banana\n2. Apple\n3. Grapefruit\nThat is all.",
+    'He said: "Stop!" Then he went home.  Two blanks. No stop at the end',
+)
+
+
+@given(st.sampled_from(TEXTS), st.lists(st.integers(1, 12), min_size=1))
+def test_however_a_text_is_cut_nothing_of_it_is_lost(example, text, sizes):
+    async def chunks():
+        rest = text
+        for size in itertools.cycle(sizes):
+            if not rest:
+                return
+            yield InferenceChunk(content=rest[:size])
+            rest = rest[size:]
+
+    async def collected():
+        return [sentence async for sentence in example.whole_sentences(chunks())]
+
+    assert " ".join(asyncio.run(collected())).split() == text.split()
+
+
+class Ears:
+    """Ears that hear what they are told, piece by piece, and then wait."""
+
+    def __init__(self, *pieces):
+        self.pieces = pieces
+
+    def transcribe_stream(self, request):
+        return TranscriptionStream.of(self._heard())
+
+    async def _heard(self):
+        for piece in self.pieces:
+            if callable(piece):
+                await piece()
+            else:
+                yield piece
+
+
+def final(text):
+    return TranscriptionChunk(text, final=True)
+
+
+async def nothing(sound):
+    pass
+
+
+async def silence():
+    yield Audio.from_samples([0.0] * 160, 16_000)
+
+
+async def test_two_halves_of_a_question_that_come_at_once_are_one(example):
+    ears = Ears(final("What is the capital"), final(" of France?"))
+    assistant = example.Assistant(ears, EchoModel(), EchoTTS(), nothing)
+    await assistant.converse(LiveAudio(silence()))
+    assert [m.content for m in assistant.history[1:2]] == ["What is the capital of France?"]
+    assert len(assistant.history) == 3
+
+
+async def test_an_answer_that_fails_ends_the_conversation_with_its_error(example):
+    failed = asyncio.Event()
+
+    class Broken:
+        def complete_stream(self, messages, options=None):
+            failed.set()
+            raise InferenceError("no thoughts today")
+
+    async def until_failed():
+        await failed.wait()
+        await asyncio.sleep(0)
+
+    ears = Ears(final("Hello?"), until_failed, final("Are you there?"))
+    assistant = example.Assistant(ears, Broken(), EchoTTS(), nothing)
+    with pytest.raises(InferenceError, match="no thoughts today"):
+        await assistant.converse(LiveAudio(silence()))
+
+
+async def test_a_sentence_that_cannot_be_said_is_passed_over_aloud(example, capsys):
+    class Mute(EchoTTS):
+        def speak_stream(self, text, options=None):
+            if "bad" in text:
+                raise ValidationError("there is nothing to speak")
+            return super().speak_stream(text, options)
+
+    ears = Ears(final("A good one. A bad one. The last one."))
+    assistant = example.Assistant(ears, EchoModel(), Mute(), nothing)
+    await assistant.converse(LiveAudio(silence()))
+    assert assistant.history[-1].content == "A good one. The last one."
+    assert "can't be said: there is nothing to speak" in capsys.readouterr().out
+
+
+async def test_cancelled_while_an_answer_winds_down_it_does_not_go_on(example):
+    speaking, winding = asyncio.Event(), asyncio.Event()
+
+    async def play(sound):
+        speaking.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            winding.set()
+            await asyncio.sleep(0.05)
+
+    never = asyncio.Event()
+    ears = Ears(final("One?"), speaking.wait, final("Two?"), never.wait)
+    assistant = example.Assistant(ears, EchoModel(), EchoTTS(), play)
+    task = asyncio.create_task(assistant.converse(LiveAudio(silence())))
+    await winding.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, 30)
 
 
 async def test_who_pauses_goes_on_with_the_same_question(example, parts):

@@ -95,12 +95,12 @@ async def test_what_a_voice_says_is_heard(ears, backend):
 
 @pytest.mark.skipif(not CLIPS.is_dir(), reason="needs Debian's pocketsphinx-testdata")
 async def test_people_who_read_aloud_are_heard(ears):
-    said = dict(
-        (name, text)
+    said = {
+        name: text
         for text, name in re.findall(
             r"^(.*?)\s*\((\S+)\)$", (CLIPS / "transcription").read_text("utf-8"), re.MULTILINE
         )
-    )
+    }
     clips = sorted(CLIPS.glob("*.wav"))
     assert len(clips) == 5
     pairs = [
