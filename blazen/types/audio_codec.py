@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import struct
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float32]
+
+log = logging.getLogger("blazen")
 
 MAX_CHANNELS = 8
 MAX_RATE = 768_000
@@ -40,6 +43,10 @@ _LAYOUTS = ("mono", "stereo", "2.1", "4.0", "5.0", "5.1", "6.1", "7.1")
 _CONTAINERS = (
     "wav,w64,flac,mp3,ogg,mov,mp4,m4a,matroska,webm,aac,aiff,au,caf,amr,asf,ac3,eac3,avi,mpegts,flv"
 )
+
+
+_MISSED_SECONDS = 0.4
+"""So much less than a file names is a cut, and no rounding of its codec."""
 
 
 class Shape(NamedTuple):
@@ -87,9 +94,13 @@ def _opened(source: Source) -> Iterator[tuple[Any, Any]]:
 
 
 def file_frames(source: Source) -> Iterator[Any]:
-    """Decode a file frame by frame, passing over damaged packets as players do."""
+    """Decode a file frame by frame, passing over damaged packets as players do.
+
+    A warning tells at the end how much of it could not be read.
+    """
     av = _av()
     good = bad = 0
+    seconds = 0.0
     cause: Exception | None = None
     with _opened(source) as (container, stream):
         packets = container.demux(stream)
@@ -105,11 +116,20 @@ def file_frames(source: Source) -> Iterator[Any]:
                     break
                 continue
             good += len(frames)
+            seconds += sum(frame.samples / frame.sample_rate for frame in frames)
             yield from frames
         # MP3 and AAC are found by scanning, so that any text can pass for an empty one.
         scanned = container.format.name in {"mp3", "aac"}
+        # Bare AAC names no length: FFmpeg guesses one.
+        named = container.format.name != "aac" and stream.duration
+        missed = float(stream.duration * stream.time_base) - seconds if named else 0.0
     if bad > good or (scanned and not good):
         raise ValidationError(f"{source.name} is damaged, or is not sound") from cause
+    if bad or missed > _MISSED_SECONDS:
+        log.warning(
+            "%s is damaged or cut off: %.1f seconds of it could be read%s",
+            *(source.name, seconds, f", of {seconds + missed:.1f}" if missed > 0 else ""),
+        )
 
 
 def array_frames(samples: Floats, sample_rate: int) -> Iterator[Any]:

@@ -172,6 +172,18 @@ class TestIn:
         assert pitch(samples[:14000], 16000) == pytest.approx(440, abs=3)
         assert pitch(samples[-14000:], 16000) == pytest.approx(440, abs=3)
 
+    @pytest.mark.parametrize("form", ["mp3", "flac"])
+    def test_what_is_cut_off_is_told(self, tmp_path, caplog, form):
+        path = tmp_path / f"speech.{form}"
+        Audio.from_samples(sine(4.0, 16000), 16000).save(path)
+        assert len(Audio.from_file(path).samples) == pytest.approx(64000, abs=3000)
+        assert caplog.messages == []
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        Audio.from_file(path).to_samples()
+        [told] = caplog.messages
+        assert f"{path.name}' is damaged or cut off" in told
+        assert told.endswith("of 4.0")
+
     def test_a_damaged_middle_is_passed_over(self):
         data = bytearray(encoded(sine(2.0, 44100), 44100, "libmp3lame", "mp3", "mono"))
         data[8000:9000] = b"\xaa" * 1000
