@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import gc
 import inspect
 import os
 import sys
@@ -98,6 +99,16 @@ def _not_silently(report: Any) -> Any:
         report.outcome = "failed"
         report.longrepr = f"not to be skipped here: {report.longrepr[-1]}"
     return report
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _what_was_imported_is_not_searched() -> None:
+    """Keep modules out of the collections that tests ask for: an engine is half a million things.
+
+    The suites collect after each test.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 class Snippets:
