@@ -132,5 +132,6 @@ def check_footprint(
 ) -> None:
     """Hold what a model says it takes against what it took: never less, and not far more."""
     found = measure_growth(kind, spec, more, question=question, threads=1, **options)
-    assert found["took"] <= found["said"] <= 1.6 * found["took"], found
+    # What the code of an engine takes depends on what else is installed beside it.
+    assert found["took"] <= found["said"] <= 1.6 * found["took"] + (32 << 20), found
     assert found["pools"] == ["cpu"]
