@@ -132,8 +132,9 @@ def docs(session: nox.Session) -> None:
 def core(session: nox.Session) -> None:
     """The core on the oldest and the newest Python of this machine, without a single extra."""
     _install(session)
-    elsewhere = ("--ignore=tests/test_packaging.py", "--ignore=tests/backends")
-    _pytest(session, *PARALLEL, *elsewhere, complete=False)
+    # The tests of the suites take minutes, and are the same on each Python.
+    elsewhere = ("tests/test_packaging.py", "tests/test_suites_catch.py", "tests/backends")
+    _pytest(session, *PARALLEL, *(f"--ignore={place}" for place in elsewhere), complete=False)
 
 
 def _alone(backend: str) -> None:
