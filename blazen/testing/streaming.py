@@ -102,17 +102,21 @@ class StreamSuite(Suite):
         short = self.questions(1)[0]
         await self.ask(model, short)
         with Ticks() as ticks:
-            whole = await ticks.during(self._read(model, self.long_question()))
-            alone = await ticks.during(self.ask(model, short))
-            stream = self.stream(model, self.long_question())
-            pieces = aiter(stream)
-            await self._first(pieces)
-            before = ticks.count
-            # Only the next request shows when an engine stopped that nobody waits for.
-            await self.leave(stream, way, pieces)
-            del stream, pieces
-            await self.ask(model, short)
-            self.check_stopped_early(ticks.count - before - alone, whole)
+
+            async def stop() -> tuple[int, int]:
+                whole = await ticks.during(self._read(model, self.long_question()))
+                alone = await ticks.during(self.ask(model, short))
+                stream = self.stream(model, self.long_question())
+                pieces = aiter(stream)
+                await self._first(pieces)
+                before = ticks.count
+                # Only the next request shows when an engine stopped that nobody waits for.
+                await self.leave(stream, way, pieces)
+                del stream, pieces
+                await self.ask(model, short)
+                return ticks.count - before - alone, whole
+
+            await self.check_stops_early(stop)
 
     @on_loop
     async def test_streams_left_early_do_not_touch_the_others(self, model: Any) -> None:

@@ -126,13 +126,18 @@ class Suite:
         question = self.questions(1)[0]
         expected = await self.ask(model, question)
         with Ticks() as ticks:
-            whole = await ticks.during(self.ask(model, self.long_question()))
-            task = asyncio.create_task(self.ask(model, self.long_question()))
-            await ticks.pass_by(whole // 4)
-            if not task.done():
+
+            async def stop() -> tuple[int, int]:
+                whole = await ticks.during(self.ask(model, self.long_question()))
+                task = asyncio.create_task(self.ask(model, self.long_question()))
+                await ticks.pass_by(whole // 4)
+                if task.done():
+                    return 0, whole
                 before = ticks.count
                 await cancelled(task)
-                self.check_stopped_early(ticks.count - before, whole)
+                return ticks.count - before, whole
+
+            await self.check_stops_early(stop)
         self.check_same(await self.ask(model, question), expected)
 
     @on_loop
@@ -150,14 +155,21 @@ class Suite:
         assert all(isinstance(answer, asyncio.CancelledError) for answer in answers[1::2])
         self.check_same(await self.ask(model, question), expected)
 
-    def check_stopped_early(self, ticks: int, whole: int) -> None:
-        """Fail where stopping took as long as going on; the whole request took that many ticks."""
-        # Below this, the machine's own noise is as large as what would be compared.
-        if self.stops_early and whole >= 40:
-            assert ticks * 2 < whole, (
-                f"it took {ticks} ticks to stop, of a request that takes {whole} in all: "
-                "the engine does not stop when its caller goes"
-            )
+    async def check_stops_early(self, stop: Callable[[], Awaitable[tuple[int, int]]]) -> None:
+        """Fail where stopping takes as long as going on.
+
+        ``stop`` gives the ticks that it took to stop, and those of a whole request. A busy machine
+        may let a thread wait for as long; an engine that never hears of it fails each time.
+        """
+        for _ in range(3):
+            ticks, whole = await stop()
+            # Below this, the machine's own noise is as large as what would be compared.
+            if not self.stops_early or whole < 40 or ticks * 2 < whole:
+                return
+        pytest.fail(
+            f"it took {ticks} ticks to stop, of a request that takes {whole} in all: "
+            "the engine does not stop when its caller goes"
+        )
 
     def test_two_loops_at_once(self, model: Any) -> None:
         """Two event loops in two threads may share the model."""
