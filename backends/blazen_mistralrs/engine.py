@@ -10,6 +10,7 @@ from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 from blazen.errors import ContextLengthError, UnsupportedError, ValidationError
+from blazen_mistralrs.process import wait_for_end
 from blazen_mistralrs.request import Request
 from blazen_mistralrs.sources import Source
 
@@ -23,15 +24,18 @@ class Engine:
     source: Source
     context: int
     """Tokens that a prompt and its answer may have."""
+    threads: frozenset[int] = frozenset()
+    """What the engine works on, by the system's numbers."""
     prompts: threading.Lock = field(default_factory=threading.Lock)
     """Two prompts that are read in one go fail on a CPU, so one is read after the other."""
     reading: set[Opening] = field(default_factory=set)
 
     def close(self) -> None:
-        """Let the engine go, once it has read the prompts that it is at."""
+        """Let the engine go once it has read the prompts that it is at, and free its memory."""
         for opening in list(self.reading):
             opening.join()
         del self.runner
+        wait_for_end(self.threads)
 
 
 class Start(NamedTuple):

@@ -10,6 +10,7 @@ import os
 import random
 import struct
 import sys
+import threading
 
 import pytest
 
@@ -452,6 +453,26 @@ def test_where_no_thread_can_be_started_the_model_can_be_closed(monkeypatch):
     with pytest.raises(RuntimeError, match="new thread"):
         Opening(engine, None, None).begin()
     engine.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux names a process's threads")
+async def test_what_unload_has_ended_is_over():
+    from blazen_mistralrs.process import runtime_threads
+
+    model = build()
+    for _ in range(8):
+        before = runtime_threads()
+        await model.complete("Hi.", COLD)
+        assert runtime_threads() - before
+        await model.unload()
+        assert not runtime_threads() - before
+
+
+def test_a_thread_that_goes_on_is_not_waited_for_for_ever(monkeypatch):
+    from blazen_mistralrs import process
+
+    monkeypatch.setattr(process, "_PATIENCE", 0.01)
+    process.wait_for_end(frozenset({threading.get_native_id()}))
 
 
 def test_a_url_is_fetched_into_the_cache_that_was_named(tmp_path, monkeypatch):
