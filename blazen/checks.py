@@ -33,6 +33,13 @@ def check_range(
         raise ValidationError(f"{name} must be at most {at_most}, not {value!r}")
 
 
+def check_texts(**given: object) -> None:
+    """Refuse what is neither a text nor ``None``."""
+    for name, value in given.items():
+        if value is not None and not isinstance(value, str):
+            raise ValidationError(f"{name} must be a text, not {value!r:.80}")
+
+
 def check_choice(name: str, value: Any, choices: Collection[Any]) -> None:
     """Refuse what is not among the choices."""
     if value not in choices:

@@ -6,8 +6,7 @@ from dataclasses import KW_ONLY, dataclass
 from os import PathLike
 from typing import Literal
 
-from blazen.checks import check_choice, check_range
-from blazen.errors import ValidationError
+from blazen.checks import check_choice, check_range, check_texts
 from blazen.hardware import Device
 from blazen.options.checks import check_layers, check_place, check_target
 from blazen.weights.quantization import Quantization, check_quantization
@@ -88,10 +87,9 @@ class EmbedOptions:
         check_range("max_length", self.max_length, at_least=1, integer=True)
         check_choice("long_texts", self.long_texts, ("truncate", "average"))
         check_choice("pooling", self.pooling, ("mean", "cls", "last", None))
-        for name in ("query_prefix", "passage_prefix", "file"):
-            value = getattr(self, name)
-            if value is not None and not isinstance(value, str):
-                raise ValidationError(f"{name} must be a text, not {value!r:.80}")
+        check_texts(
+            query_prefix=self.query_prefix, passage_prefix=self.passage_prefix, file=self.file
+        )
         check_place(self.device, self.threads)
 
 

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from os import PathLike
 
-from blazen.checks import check_range
+from blazen.checks import check_range, check_texts
 from blazen.hardware import Device
-from blazen.options.checks import check_place, check_target
-from blazen.types.speech import check_lexicon, check_names
+from blazen.options.checks import check_lexicon, check_place, check_target
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class KokoroOptions:
 
     def __post_init__(self) -> None:
         check_target("model", self.model)
-        check_names(voice=self.voice, language=self.language)
+        check_texts(voice=self.voice, language=self.language)
         check_range("speed", self.speed, at_least=0.1, at_most=10)
         check_range("pause", self.pause, at_least=0, at_most=60)
         check_lexicon(self.lexicon)

@@ -8,8 +8,7 @@ from os import PathLike
 
 from blazen.checks import check_range
 from blazen.hardware import Device
-from blazen.options.checks import check_place, check_target
-from blazen.types.speech import check_lexicon
+from blazen.options.checks import check_lexicon, check_place, check_target
 
 
 @dataclass(frozen=True)

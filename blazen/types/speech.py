@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from blazen.checks import check_range
+from blazen.checks import check_range, check_texts
 from blazen.errors import ValidationError
 from blazen.types.audio import Audio
 from blazen.types.record import Record, Settings
@@ -24,7 +23,7 @@ class SpeechOptions(Settings):
     volume: float | None = None
 
     def __post_init__(self) -> None:
-        check_names(voice=self.voice, language=self.language)
+        check_texts(voice=self.voice, language=self.language)
         check_range("speed", self.speed, at_least=0.1, at_most=10)
         check_range("volume", self.volume, at_least=0, at_most=10)
 
@@ -48,24 +47,6 @@ class VoiceInfo(Record):
     speakers: int = 1
     speaker_names: tuple[str, ...] = field(default=(), repr=False)
     """Of a voice of several speakers, the names that ``SpeechOptions(voice=...)`` takes."""
-
-
-def check_names(**given: object) -> None:
-    """Refuse what is neither a text nor ``None``."""
-    for name, value in given.items():
-        if value is not None and not isinstance(value, str):
-            raise ValidationError(f"{name} must be a text, not {value!r:.80}")
-
-
-def check_lexicon(lexicon: object) -> None:
-    """Refuse what does not say of words how they are to be said."""
-    pairs = lexicon.items() if isinstance(lexicon, Mapping) else [(lexicon, None)]
-    for word, said in pairs:
-        if not isinstance(word, str) or not isinstance(said, str):
-            raise ValidationError(
-                "lexicon must map words to how they are said, as in {'nginx': 'engine x'}, not "
-                f"{lexicon!r:.80}"
-            )
 
 
 def as_speakable(text: str) -> str:
