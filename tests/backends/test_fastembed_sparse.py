@@ -20,7 +20,7 @@ from blazen.errors import (
 )
 from blazen.options.retrieval import SparseOptions
 from blazen.testing import SparseEmbeddingSuite
-from tests.weights.servers import Hub, serving_hub
+from tests.weights.servers import Hub, standing_in
 
 pytestmark = pytest.mark.needs("fastembed")
 pytest.importorskip("fastembed")
@@ -316,19 +316,9 @@ async def test_weights_that_give_no_numbers_are_an_error_and_no_answer(tmp_path)
 
 
 @pytest.fixture
-def hub(monkeypatch):
-    constants = pytest.importorskip("huggingface_hub.constants")
-    for name in ("BLAZEN_OFFLINE", "HF_HUB_OFFLINE", "HF_TOKEN", "http_proxy", "HTTP_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
-    with serving_hub(Hub()) as hub:
-        files = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", files)
+def hub():
+    with standing_in(Hub()) as hub:
         yield hub
-    from huggingface_hub.utils import close_session
-
-    close_session()
 
 
 async def test_a_known_model_is_fetched_once_and_then_found_without_a_network(

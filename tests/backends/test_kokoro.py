@@ -27,7 +27,7 @@ from blazen.errors import (
 from blazen.hardware import Device, rss_bytes
 from blazen.testing import TTSSuite
 from tests.programs import check_footprint, run_python
-from tests.weights.servers import Hub, serving_hub
+from tests.weights.servers import Hub, standing_in
 
 pytestmark = pytest.mark.needs("kokoro", "starter:speak-kokoro")
 
@@ -638,10 +638,6 @@ REPO = "onnx-community/Kokoro-82M-v1.0-ONNX"
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
-    constants = pytest.importorskip("huggingface_hub.constants")
-    for name in ("BLAZEN_OFFLINE", "HF_HUB_OFFLINE", "http_proxy", "HTTP_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
     monkeypatch.setenv("BLAZEN_CACHE", str(tmp_path / "cache"))
     files = {
         "onnx/model.onnx": b"whole numbers",
@@ -649,14 +645,8 @@ def hub(tmp_path, monkeypatch):
         "tokenizer.json": json.dumps({"model": {"vocab": {"$": 0, "a": 43}}}).encode(),
         **{f"voices/{name}.bin": raw_voice() for name in ("af_heart", "am_adam", "bf_emma")},
     }
-    with serving_hub(Hub({REPO: files, "me/none": {"weights.pth": b""}})) as hub:
-        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-        template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    with standing_in(Hub({REPO: files, "me/none": {"weights.pth": b""}})) as hub:
         yield hub
-    from huggingface_hub.utils import close_session
-
-    close_session()
 
 
 def test_of_the_hub_only_what_is_needed_is_fetched(hub, monkeypatch):

@@ -26,7 +26,7 @@ from blazen.hardware import rss_bytes
 from blazen.testing import TTSSuite
 from blazen.weights.starter import starter_path
 from tests.programs import check_footprint, run_python
-from tests.weights.servers import Files, Hub, serving, serving_hub
+from tests.weights.servers import Files, Hub, serving, standing_in
 
 pytestmark = pytest.mark.needs("piper", "starter:speak")
 
@@ -584,16 +584,12 @@ async def test_the_region_of_the_language_decides_how_dates_are_read(loaded):
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    for name in ("BLAZEN_OFFLINE", "HF_HUB_OFFLINE", "http_proxy", "HTTP_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
     monkeypatch.setenv("BLAZEN_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
 @pytest.fixture
-def hub(cache, monkeypatch):
-    constants = pytest.importorskip("huggingface_hub.constants")
+def hub(cache):
     tiny = json.dumps(SETTINGS).encode()
     thorsten = "de/de_DE/thorsten/low/de_DE-thorsten-low.onnx"
     listed = {
@@ -628,14 +624,8 @@ def hub(cache, monkeypatch):
         "me/two": {"a.onnx": b"a", "b.onnx": b"b"},
         "me/bare": {"a.onnx": b"a"},
     }
-    with serving_hub(Hub(repos)) as hub:
-        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-        template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    with standing_in(Hub(repos)) as hub:
         yield hub
-    from huggingface_hub.utils import close_session
-
-    close_session()
 
 
 def find(voice, **words):

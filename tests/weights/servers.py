@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import pytest
+
 
 @dataclass
 class Asked:
@@ -266,3 +268,23 @@ def serving_hub(hub: Hub) -> Iterator[Hub]:
     with serving(hub.files, hub), serving(hub.cdn):
         hub.cdn.url = hub.cdn.url.replace("127.0.0.1", "localhost")
         yield hub
+
+
+@contextmanager
+def standing_in(hub: Hub) -> Iterator[Hub]:
+    """Serve a hub, and have everybody here take it for the real one."""
+    constants = pytest.importorskip("huggingface_hub.constants")
+    with serving_hub(hub), pytest.MonkeyPatch.context() as patch:
+        for name in ("BLAZEN_OFFLINE", "HF_HUB_OFFLINE", "HF_TOKEN", "http_proxy", "HTTP_PROXY"):
+            patch.delenv(name, raising=False)
+        patch.setenv("no_proxy", "127.0.0.1,localhost")
+        patch.setattr(constants, "ENDPOINT", hub.url)
+        patch.setattr(
+            constants,
+            "HUGGINGFACE_CO_URL_TEMPLATE",
+            hub.url + "/{repo_id}/resolve/{revision}/{filename}",
+        )
+        yield hub
+    from huggingface_hub.utils import close_session
+
+    close_session()

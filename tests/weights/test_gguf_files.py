@@ -19,7 +19,7 @@ from blazen.weights.gguf_choice import PREFERRED, Candidate, choose
 from blazen.weights.gguf_files import list_gguf, locate_gguf
 from blazen.weights.quantization import Quantization
 from tests.weights.gguf_files import Tensor, small
-from tests.weights.servers import Answer, Hub, serving_hub
+from tests.weights.servers import Answer, Hub, standing_in
 
 REPO = "org/tiny"
 MIB = 2**20
@@ -73,19 +73,9 @@ def _own_cache(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def hub(monkeypatch):
-    constants = pytest.importorskip("huggingface_hub.constants")
-    with serving_hub(Hub({REPO: dict(FILES)})) as hub:
-        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-        monkeypatch.setattr(
-            constants,
-            "HUGGINGFACE_CO_URL_TEMPLATE",
-            hub.url + "/{repo_id}/resolve/{revision}/{filename}",
-        )
+def hub():
+    with standing_in(Hub({REPO: dict(FILES)})) as hub:
         yield hub
-    from huggingface_hub.utils import close_session
-
-    close_session()
 
 
 def test_one_file_is_that_file(folder):

@@ -14,7 +14,7 @@ from blazen.weights.download import web
 from blazen.weights.inventory import cached, remove, verify
 from blazen.weights.locate import locate, split_parts
 from blazen.weights.target import Target, public_url, url_key
-from tests.weights.servers import Answer, Files, Hub, serving, serving_hub
+from tests.weights.servers import Answer, Files, Hub, serving, standing_in
 
 
 @pytest.fixture(autouse=True)
@@ -241,21 +241,11 @@ def test_a_split_model_from_a_url_lies_together():
 
 
 @pytest.fixture
-def hub(monkeypatch):
-    constants = pytest.importorskip("huggingface_hub.constants")
+def hub():
     files = {"config.json": b"{}", "m.gguf": b"w" * 1000, "m-q8.gguf": b"8" * 1000}
     files |= {f"s/m-0000{i}-of-00002.gguf": bytes([i]) * 10 for i in (1, 2)}
-    with serving_hub(Hub({"org/name": files})) as hub:
-        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-        monkeypatch.setattr(
-            constants,
-            "HUGGINGFACE_CO_URL_TEMPLATE",
-            hub.url + "/{repo_id}/resolve/{revision}/{filename}",
-        )
+    with standing_in(Hub({"org/name": files})) as hub:
         yield hub
-    from huggingface_hub.utils import close_session
-
-    close_session()
 
 
 def test_a_hub_file_a_folder_and_a_split_model(hub):
