@@ -66,10 +66,7 @@ class EmbeddingSuite(LocalSuite):
 
     def same(self, answer: EmbeddingResponse, expected: EmbeddingResponse) -> bool:
         """Compare vector by vector."""
-        return len(answer.embeddings) == len(expected.embeddings) and all(
-            cosine(mine, theirs) >= 1 - self.tolerance
-            for mine, theirs in zip(answer.embeddings, expected.embeddings, strict=True)
-        )
+        return same_vectors(answer, expected, self.tolerance)
 
     @on_loop
     async def test_there_is_a_vector_for_each_text_in_order(self, model: Any) -> None:
@@ -235,3 +232,11 @@ def cosine(one: Sequence[float], other: Sequence[float]) -> float:
     dot = math.fsum(a * b for a, b in zip(one, other, strict=True))
     lengths = math.sqrt(math.fsum(a * a for a in one)) * math.sqrt(math.fsum(b * b for b in other))
     return dot / lengths if lengths else 0.0
+
+
+def same_vectors(answer: EmbeddingResponse, expected: EmbeddingResponse, tolerance: float) -> bool:
+    """Tell whether two answers have the same vectors, but for so much of a cosine."""
+    return len(answer.embeddings) == len(expected.embeddings) and all(
+        cosine(mine, theirs) >= 1 - tolerance
+        for mine, theirs in zip(answer.embeddings, expected.embeddings, strict=True)
+    )

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from blazen.protocols.image_embedding import ImageEmbeddingModel
-from blazen.testing.embedding import cosine
+from blazen.testing.embedding import cosine, same_vectors
 from blazen.testing.local import LocalSuite
 from blazen.testing.running import on_loop
 from blazen.types.embedding import EmbeddingResponse
@@ -51,10 +51,7 @@ class ImageEmbeddingSuite(LocalSuite):
 
     def same(self, answer: EmbeddingResponse, expected: EmbeddingResponse) -> bool:
         """Compare vector by vector."""
-        return len(answer.embeddings) == len(expected.embeddings) and all(
-            cosine(mine, theirs) >= 1 - self.tolerance
-            for mine, theirs in zip(answer.embeddings, expected.embeddings, strict=True)
-        )
+        return same_vectors(answer, expected, self.tolerance)
 
     @on_loop
     async def test_order_and_company_do_not_matter(self, model: Any) -> None:
