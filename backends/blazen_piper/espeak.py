@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from blazen.errors import LoadError, ValidationError
+from blazen.speech.inline import LETTER, LETTERS, hide_phonemes
 from blazen.speech.phonemes import espeak_lock
 
 if TYPE_CHECKING:
@@ -18,13 +19,8 @@ LONGEST_WORD = 100
 
 _LONG_WORD = re.compile(rf"(\S{{{LONGEST_WORD}}})(?=\S)")
 _DATA = ("phontab", "phonindex", "phondata", "intonations")
-_LONGEST_INLINE = 4_000
-# No digits: a list of lists in a text is a text. No brackets: then a search never looks back.
-_INLINE = re.compile(rf"\[\[([^\[\]\d]{{1,{_LONGEST_INLINE}}})\]\]")
 _OPENING = re.compile(r"\[(?=\[)")
-# Tangut: letters, so that a sentence of nothing else counts as one.
-_MARKS = range(0x17000, 0x187F8)
-_MARK = re.compile(f"[{chr(_MARKS[0])}-{chr(_MARKS[-1])}]")
+_MARK = re.compile(LETTER)
 
 
 def check_data(folder: Path) -> None:
@@ -63,23 +59,19 @@ class InlinePhonemes:
 
     def hide(self, text: str) -> str:
         """Put a mark in the place of each group of phonemes."""
-        return _INLINE.sub(self._hidden, _MARK.sub(" ", text))
+        return hide_phonemes(text, self._known, self._mark)
 
     def restore(self, text: str) -> str:
         """Put the phonemes back, and let nothing else look like some."""
         text = _OPENING.sub("[ ", text)
         return _MARK.sub(lambda found: self._phonemes.get(found[0], found[0]), text)
 
-    def _hidden(self, found: re.Match[str]) -> str:
-        phonemes = set("".join(found[1].split()))
-        return self._mark(found[0]) if phonemes <= self._known else found[0]
-
     def _mark(self, phonemes: str) -> str:
         if phonemes not in self._marks:
-            if len(self._marks) == len(_MARKS):
+            if len(self._marks) == len(LETTERS):
                 raise ValidationError(
-                    f"a text may give phonemes in [[ … ]] for {len(_MARKS)} words, not more"
+                    f"a text may give phonemes in [[ … ]] for {len(LETTERS)} words, not more"
                 )
-            mark = chr(_MARKS[len(self._marks)])
-            self._marks[phonemes], self._phonemes[mark] = mark, phonemes
+            mark = chr(LETTERS[len(self._marks)])
+            self._marks[phonemes], self._phonemes[mark] = mark, f"[[{phonemes}]]"
         return self._marks[phonemes]
