@@ -67,8 +67,14 @@ def _install(session: nox.Session, *extras: str, groups: tuple[str, ...] = ("tes
     session.chdir(ROOT)
     _build(session, *extras)
     chosen = f"[{','.join(extras)}]" if extras else ""
-    found = f"--find-links={WHEELS}"
-    session.install(found, "-e", f".{chosen}", *(f"--group={group}" for group in groups))
+    # Where pip finds wheels uv does too: a torch without gigabytes of CUDA may lie there.
+    places = [str(WHEELS), *os.environ.get("PIP_FIND_LINKS", "").split()]
+    session.install(
+        *(f"--find-links={place}" for place in places),
+        f"--constraints={ROOT / 'constraints.txt'}",
+        *("-e", f".{chosen}"),
+        *(f"--group={group}" for group in groups),
+    )
 
 
 def _build(session: nox.Session, *extras: str) -> None:

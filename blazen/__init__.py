@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from blazen.hardware import Device as Device
     from blazen.local import LocalBackend as LocalBackend
     from blazen.manager.manager import ModelManager as ModelManager
+    from blazen.options import Compat3dOptions as Compat3dOptions
+    from blazen.options import DiffusersOptions as DiffusersOptions
     from blazen.options import EmbedOptions as EmbedOptions
     from blazen.options import GgufEmbedOptions as GgufEmbedOptions
     from blazen.options import GgufRerankOptions as GgufRerankOptions
@@ -44,12 +46,14 @@ if TYPE_CHECKING:
     from blazen.options import RerankOptions as RerankOptions
     from blazen.options import SparseOptions as SparseOptions
     from blazen.options import TokenEmbedOptions as TokenEmbedOptions
+    from blazen.options import TripoSrOptions as TripoSrOptions
     from blazen.options import WhisperModel as WhisperModel
     from blazen.options import WhisperOptions as WhisperOptions
     from blazen.options import XllamaCppOptions as XllamaCppOptions
     from blazen.protocols.embedding import EmbeddingModel as EmbeddingModel
     from blazen.protocols.embedding import LocalEmbeddingModel as LocalEmbeddingModel
     from blazen.protocols.image import ImageGeneration as ImageGeneration
+    from blazen.protocols.image import LocalImageGeneration as LocalImageGeneration
     from blazen.protocols.image_embedding import ImageEmbeddingModel as ImageEmbeddingModel
     from blazen.protocols.image_embedding import (
         LocalImageEmbeddingModel as LocalImageEmbeddingModel,
@@ -61,6 +65,7 @@ if TYPE_CHECKING:
     from blazen.protocols.rerank import Reranker as Reranker
     from blazen.protocols.sparse import LocalSparseEmbeddingModel as LocalSparseEmbeddingModel
     from blazen.protocols.sparse import SparseEmbeddingModel as SparseEmbeddingModel
+    from blazen.protocols.three_d import LocalThreeD as LocalThreeD
     from blazen.protocols.three_d import ThreeD as ThreeD
     from blazen.protocols.three_d import ThreeD as ThreeDGeneration
     from blazen.protocols.token_embedding import (
@@ -73,6 +78,9 @@ if TYPE_CHECKING:
     from blazen.protocols.tts import LocalTTS as LocalTTS
     from blazen.registry import Backend as Backend
     from blazen.registry import backends as backends
+    from blazen.remote.retry import Retry as Retry
+    from blazen.remote.secret import Secret as Secret
+    from blazen.remote.timeouts import Timeouts as Timeouts
     from blazen.sync import blocking as blocking
     from blazen.types.audio import Audio as Audio
     from blazen.types.chat import ChatMessage as ChatMessage
@@ -103,10 +111,13 @@ if TYPE_CHECKING:
     from blazen.types.embedding import EmbeddingUsage as EmbeddingUsage
     from blazen.types.embedding import Vectors as Vectors
     from blazen.types.footprint import Footprint as Footprint
+    from blazen.types.generation import ImageChunk as ImageChunk
     from blazen.types.generation import ImageOptions as ImageOptions
     from blazen.types.generation import ImageResponse as ImageResponse
     from blazen.types.generation import ImageStream as ImageStream
+    from blazen.types.generation import MeshChunk as MeshChunk
     from blazen.types.generation import MeshOptions as MeshOptions
+    from blazen.types.generation import MeshStream as MeshStream
     from blazen.types.image import Image as Image
     from blazen.types.live import LiveAudio as LiveAudio
     from blazen.types.mesh import Mesh as Mesh
@@ -132,6 +143,7 @@ if TYPE_CHECKING:
     from blazen.types.transcription import Word as Word
     from blazen.weights.pull import pull as pull
     from blazen.weights.quantization import Quantization as Quantization
+    from blazen_compat3d import Compat3dProvider as Compat3dProvider
 
 _HOMES = {
     "blazen.bridge": (
@@ -161,6 +173,8 @@ _HOMES = {
     "blazen.local": ("LocalBackend",),
     "blazen.manager.manager": ("ModelManager",),
     "blazen.options": (
+        "Compat3dOptions",
+        "DiffusersOptions",
         "EmbedOptions",
         "GgufEmbedOptions",
         "GgufRerankOptions",
@@ -173,6 +187,7 @@ _HOMES = {
         "RerankOptions",
         "SparseOptions",
         "TokenEmbedOptions",
+        "TripoSrOptions",
         "WhisperModel",
         "WhisperOptions",
         "XllamaCppOptions",
@@ -181,7 +196,10 @@ _HOMES = {
         "EmbeddingModel",
         "LocalEmbeddingModel",
     ),
-    "blazen.protocols.image": ("ImageGeneration",),
+    "blazen.protocols.image": (
+        "ImageGeneration",
+        "LocalImageGeneration",
+    ),
     "blazen.protocols.image_embedding": (
         "ImageEmbeddingModel",
         "LocalImageEmbeddingModel",
@@ -199,7 +217,10 @@ _HOMES = {
         "LocalSparseEmbeddingModel",
         "SparseEmbeddingModel",
     ),
-    "blazen.protocols.three_d": ("ThreeD",),
+    "blazen.protocols.three_d": (
+        "LocalThreeD",
+        "ThreeD",
+    ),
     "blazen.protocols.token_embedding": (
         "LocalTokenEmbeddingModel",
         "TokenEmbeddingModel",
@@ -216,6 +237,9 @@ _HOMES = {
         "Backend",
         "backends",
     ),
+    "blazen.remote.retry": ("Retry",),
+    "blazen.remote.secret": ("Secret",),
+    "blazen.remote.timeouts": ("Timeouts",),
     "blazen.sync": ("blocking",),
     "blazen.types.audio": ("Audio",),
     "blazen.types.chat": (
@@ -245,10 +269,13 @@ _HOMES = {
     ),
     "blazen.types.footprint": ("Footprint",),
     "blazen.types.generation": (
+        "ImageChunk",
         "ImageOptions",
         "ImageResponse",
         "ImageStream",
+        "MeshChunk",
         "MeshOptions",
+        "MeshStream",
     ),
     "blazen.types.image": ("Image",),
     "blazen.types.live": ("LiveAudio",),
@@ -285,6 +312,7 @@ _HOMES = {
     ),
     "blazen.weights.pull": ("pull",),
     "blazen.weights.quantization": ("Quantization",),
+    "blazen_compat3d": ("Compat3dProvider",),
 }
 
 # Other names of the same classes: those that the first documentation gave to one engine's answers.

@@ -36,6 +36,7 @@ VERBS = {
     "generate_image": "generate",
     "generate_image_stream": "generate_stream",
     "image_to_mesh": "image_to_mesh",
+    "image_to_mesh_stream": "image_to_mesh_stream",
 }
 """What a manager can be asked for, and the method of a model that does it."""
 

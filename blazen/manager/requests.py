@@ -15,7 +15,13 @@ from blazen.types.completion import (
     ModelResponse,
 )
 from blazen.types.embedding import EmbeddingResponse, EmbeddingStream
-from blazen.types.generation import ImageOptions, ImageResponse, ImageStream, MeshOptions
+from blazen.types.generation import (
+    ImageOptions,
+    ImageResponse,
+    ImageStream,
+    MeshOptions,
+    MeshStream,
+)
 from blazen.types.mesh import Mesh
 from blazen.types.rerank import RerankResponse
 from blazen.types.sparse import SparseEmbeddingResponse
@@ -300,3 +306,17 @@ class Requests(Dispatch):
         """Make a mesh of what an image shows."""
         answer: Mesh = await self._ask("image_to_mesh", id, (image, options), timeout, priority)
         return answer
+
+    def image_to_mesh_stream(
+        self,
+        id: str,  # noqa: A002
+        image: Any,
+        options: MeshOptions | None = None,
+        *,
+        timeout: float | None = None,
+        priority: int | None = None,
+    ) -> MeshStream:
+        """Make a mesh of what an image shows, and tell of each step on the way."""
+        return self._stream(
+            MeshStream, "image_to_mesh_stream", id, (image, options), timeout, priority
+        )

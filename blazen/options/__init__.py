@@ -8,6 +8,8 @@ from blazen.options.chat import LlamaCppOptions as LlamaCppOptions
 from blazen.options.chat import LoraAdapter as LoraAdapter
 from blazen.options.chat import MistralRsOptions as MistralRsOptions
 from blazen.options.chat import XllamaCppOptions as XllamaCppOptions
+from blazen.options.compat3d import Compat3dOptions as Compat3dOptions
+from blazen.options.diffusers import DiffusersOptions as DiffusersOptions
 from blazen.options.embedding import EmbedOptions as EmbedOptions
 from blazen.options.embedding import GgufEmbedOptions as GgufEmbedOptions
 from blazen.options.embedding import GgufRerankOptions as GgufRerankOptions
@@ -17,5 +19,6 @@ from blazen.options.retrieval import ImageEmbedOptions as ImageEmbedOptions
 from blazen.options.retrieval import RerankOptions as RerankOptions
 from blazen.options.retrieval import SparseOptions as SparseOptions
 from blazen.options.retrieval import TokenEmbedOptions as TokenEmbedOptions
+from blazen.options.triposr import TripoSrOptions as TripoSrOptions
 from blazen.options.whisper import WhisperModel as WhisperModel
 from blazen.options.whisper import WhisperOptions as WhisperOptions

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-from blazen.registry import Kind
+from blazen.options.diffusers import DiffusersOptions
+from blazen.protocols.local import Local
+from blazen.registry import Factory, Kind, O, P
 from blazen.types.generation import ImageOptions, ImageResponse, ImageStream
+
+
+class ImageFactory(Factory[P, O, "LocalImageGeneration"]):
+    """Builds an image model that runs on this machine."""
+
+    kind = "image"
 
 
 class ImageGenerationKind(Kind):
     """The factories of `ImageGeneration`."""
 
     kind = "image"
+
+    diffusers = ImageFactory("diffusers", DiffusersOptions)
+    diffusion = diffusers
 
 
 @runtime_checkable
@@ -25,3 +36,8 @@ class ImageGeneration(Protocol, metaclass=ImageGenerationKind):
     async def generate(self, prompt: str, options: ImageOptions | None = None) -> ImageResponse:
         """Make images."""
         return await self.generate_stream(prompt, options).collect()
+
+
+@runtime_checkable
+class LocalImageGeneration(ImageGeneration, Local, Protocol):
+    """An image model on this machine."""

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Any
 
-from blazen.bridge import Job, StreamJob
+from blazen.bridge import StreamJob
 from blazen.protocols.image import ImageGeneration
 from blazen.protocols.three_d import ThreeD
 from blazen.testing.echo_engine import EchoBackend, EchoEngine
@@ -16,7 +16,9 @@ from blazen.types.generation import (
     ImageChunk,
     ImageOptions,
     ImageStream,
+    MeshChunk,
     MeshOptions,
+    MeshStream,
     as_prompt,
 )
 from blazen.types.image import Image
@@ -35,10 +37,10 @@ class EchoImage(EchoBackend, ImageGeneration):
 class EchoMesh(EchoBackend, ThreeD):
     """A box, whose size and colour the image decides."""
 
-    async def image_to_mesh(self, image: Any, options: MeshOptions | None = None) -> Mesh:
-        """Make the box of an image."""
+    def image_to_mesh_stream(self, image: Any, options: MeshOptions | None = None) -> MeshStream:
+        """Make the box of an image, a face a step."""
         picture, chosen = Image.of(image), MeshOptions.of(options)
-        return await self._call(_box, picture, chosen)
+        return MeshStream(lambda: self._source(_box, picture, chosen))
 
 
 def _paint(
@@ -71,16 +73,20 @@ def _png_chunk(name: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
-def _box(engine: EchoEngine, job: Job, image: Image, options: MeshOptions) -> Mesh:
+def _box(engine: EchoEngine, job: StreamJob[MeshChunk], image: Image, options: MeshOptions) -> None:
     width, height = image.size
     color = hashlib.sha256(image.to_bytes()).digest()[:3]
     corners = [(x * width, y * height, z * 1.0) for x in (0, 1) for y in (0, 1) for z in (0, 1)]
     faces = [(0, 1, 3), (0, 3, 2), (4, 6, 7), (4, 7, 5), (0, 4, 5), (0, 5, 1)]
     faces += [(2, 3, 7), (2, 7, 6), (0, 2, 6), (0, 6, 4), (1, 5, 7), (1, 7, 3)]
-    built = list(engine.work(job, faces))
+    for number, _ in enumerate(engine.work(job, faces)):
+        job.emit(MeshChunk("surface", number + 1, len(faces)))
+    if job.cancelled:
+        return
     scale = 1.0 / max(width, height)
     vertices = [(x * scale, y * scale, z) for x, y, z in corners]
-    return Mesh(vertices, built, vertex_colors=_colors(color, len(vertices)))
+    mesh = Mesh(vertices, faces, vertex_colors=_colors(color, len(vertices)))
+    job.emit(MeshChunk("mesh", 1, 1, mesh))
 
 
 def _colors(color: bytes, count: int) -> Any:

@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from blazen.errors import InferenceError
 from blazen.protocols.three_d import ThreeD
 from blazen.testing.local import LocalSuite
 from blazen.testing.running import on_loop
+from blazen.testing.streaming import StreamSuite
+from blazen.types.generation import MeshChunk
 from blazen.types.image import Image
 from blazen.types.mesh import Mesh
 
@@ -29,10 +32,13 @@ BAD_OPTIONS: dict[str, Any] = {
     "a negative resolution": {"resolution": -32},
     "a resolution that is text": {"resolution": "fine"},
     "a ratio above 1": {"foreground_ratio": 2},
+    "a threshold that is text": {"threshold": "dense"},
+    "no points at once": {"chunk_size": 0},
+    "a texture of a few pixels": {"texture_size": 2},
 }
 
 
-class ThreeDSuite(LocalSuite):
+class ThreeDSuite(StreamSuite, LocalSuite):
     """What a 3D model must do, whatever its engine."""
 
     protocol = ThreeD
@@ -61,6 +67,40 @@ class ThreeDSuite(LocalSuite):
         """Make a mesh."""
         answer: Mesh = await model.image_to_mesh(*question)
         return answer
+
+    def stream(self, model: Any, question: Any) -> Any:
+        """Make a mesh step by step."""
+        return model.image_to_mesh_stream(*question)
+
+    def joined(self, pieces: list[MeshChunk]) -> Mesh | None:
+        """Take the mesh, which the last step brings."""
+        return pieces[-1].mesh
+
+    def content(self, answer: Mesh) -> Mesh:
+        """Give the mesh itself."""
+        return answer
+
+    def same_content(self, joined: Any, content: Any) -> bool:
+        """Compare meshes."""
+        return joined is not None and self.same(joined, content)
+
+    def check_pieces(self, pieces: list[MeshChunk], answer: Mesh) -> None:
+        """Only the last step brings a mesh, and within a stage the steps only go forward."""
+        assert [piece.mesh is not None for piece in pieces] == [False] * (len(pieces) - 1) + [True]
+        furthest: dict[str, int] = {}
+        for piece in pieces:
+            assert piece.done >= furthest.get(piece.stage, 0), f"progress went back: {pieces}"
+            assert piece.total is None or piece.done <= piece.total, f"beyond its end: {piece}"
+            furthest[piece.stage] = piece.done
+
+    async def leave(self, stream: Any, way: str, pieces: Any = None) -> Any:
+        """Leave a stream after its first step; there is no part of a mesh that it could keep."""
+        try:
+            return await super().leave(stream, way, pieces)
+        except InferenceError as error:
+            if "no mesh yet" not in str(error):
+                raise
+            return None
 
     @on_loop
     async def test_a_mesh_can_be_seen(self, model: Any, tmp_path: Path) -> None:

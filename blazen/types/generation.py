@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from blazen.checks import check_range
-from blazen.errors import ValidationError
+from blazen.errors import InferenceError, ValidationError
 from blazen.types.image import Image
+from blazen.types.mesh import Mesh
 from blazen.types.record import Record, Settings
 from blazen.types.route import Route
 from blazen.types.stream import Stream
@@ -30,6 +31,8 @@ class ImageOptions(Settings):
     """Paint only where this is white."""
     strength: float | None = None
     """How far from the starting image to go, from 0 to 1."""
+    scheduler: str | None = None
+    """How the noise is taken away, by a name that the backend knows."""
 
     def __post_init__(self) -> None:
         check_range("width", self.width, at_least=8, integer=True)
@@ -39,6 +42,10 @@ class ImageOptions(Settings):
         check_range("seed", self.seed, at_least=0, integer=True)
         check_range("count", self.count, at_least=1, integer=True)
         check_range("strength", self.strength, at_least=0, at_most=1)
+        if self.mask is not None and self.image is None:
+            raise ValidationError("a mask says where to paint in an image: give image= too")
+        if self.scheduler is not None and not isinstance(self.scheduler, str):
+            raise ValidationError(f"scheduler must be a name, not {self.scheduler!r:.80}")
 
 
 def as_prompt(prompt: str) -> str:
@@ -58,7 +65,9 @@ class ImageResponse(Record):
     seeds: tuple[int, ...] = ()
     """The seed of each image: with it the same image can be made again."""
     flagged: tuple[bool, ...] = ()
-    """Whether the model's own safety checker withheld it."""
+    """Whether the model's own safety checker withheld it; empty where the model has none."""
+    warnings: tuple[str, ...] = ()
+    """What may not be as you expect: a prompt that was cut, an image that is all black."""
     route: Route | None = field(default=None, compare=False)
     """Which of a manager's models answered, where there was a choice."""
 
@@ -74,6 +83,7 @@ class ImageChunk(Record):
     """The finished images, on the last one."""
     seeds: tuple[int, ...] = ()
     flagged: tuple[bool, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 class ImageStream(Stream[ImageChunk, ImageResponse]):
@@ -85,7 +95,7 @@ class ImageStream(Stream[ImageChunk, ImageResponse]):
 
     def _add(self, piece: ImageChunk) -> None:
         if piece.images:
-            self._response = ImageResponse(piece.images, piece.seeds, piece.flagged)
+            self._response = ImageResponse(piece.images, piece.seeds, piece.flagged, piece.warnings)
 
     @property
     def response(self) -> ImageResponse:
@@ -102,9 +112,53 @@ class MeshOptions(Settings):
     remove_background: bool = False
     foreground_ratio: float | None = None
     """How much of the image the object should fill."""
+    threshold: float | None = None
+    """How dense the volume is at the surface."""
     texture: bool = False
     """Bake colours into a texture instead of the vertices."""
+    texture_size: int | None = None
+    """Pixels along each side of the texture; by default as many as the mesh needs."""
+    chunk_size: int | None = None
+    """How many points of the volume are calculated at once: fewer take less memory."""
 
     def __post_init__(self) -> None:
         check_range("resolution", self.resolution, at_least=8, at_most=2048, integer=True)
         check_range("foreground_ratio", self.foreground_ratio, at_least=0.1, at_most=1)
+        check_range("threshold", self.threshold)
+        check_range("texture_size", self.texture_size, at_least=16, at_most=8192, integer=True)
+        check_range("chunk_size", self.chunk_size, at_least=1, integer=True)
+
+
+@dataclass(frozen=True)
+class MeshChunk(Record):
+    """One step on the way to a mesh."""
+
+    stage: str
+    """What is being done, in one word: ``encode``, ``query``, ``surface``, …"""
+    done: int
+    total: int | None = None
+    """How many steps the stage has, where that is known."""
+    mesh: Mesh | None = None
+    """The finished mesh, on the last one."""
+
+
+class MeshStream(Stream[MeshChunk, Mesh]):
+    """A mesh on its way, step by step."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._mesh: Mesh | None = None
+
+    def _add(self, piece: MeshChunk) -> None:
+        if piece.mesh is not None:
+            self._mesh = piece.mesh
+
+    @property
+    def response(self) -> Mesh:
+        """The mesh, once it is finished."""
+        if self._mesh is None:
+            raise InferenceError("there is no mesh yet: the last step has not come")
+        return self._mesh
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self._mesh or 'no mesh yet'}>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import os
 from collections.abc import Mapping
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from blazen.checks import check_choice
-from blazen.errors import ValidationError
+from blazen.errors import MissingExtraError, ValidationError
 from blazen.extras import need
 from blazen.types.image import Image
 from blazen.types.image_codec import to_uint8
@@ -184,6 +185,16 @@ class Mesh:
         elif self._vertex_colors is not None:
             looks = ", vertex colours"
         return f"Mesh({len(self._vertices):,} vertices, {len(self._faces):,} faces{looks})"
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        from blazen.types.mesh_view import picture_of
+
+        bundle = {"text/plain": repr(self)}
+        try:
+            picture = picture_of(self).to_bytes("png")
+        except MissingExtraError:  # a mesh itself needs no Pillow
+            return bundle
+        return bundle | {"image/png": base64.b64encode(picture).decode("ascii")}
 
 
 def _numpy() -> Any:

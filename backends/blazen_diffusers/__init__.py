@@ -1,0 +1,5 @@
+"""Images with diffusers."""
+
+from blazen_diffusers.model import DiffusersImages
+
+__all__ = ["DiffusersImages"]

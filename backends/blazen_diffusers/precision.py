@@ -1,0 +1,39 @@
+"""A VAE that calculates in another number type than the rest of its pipeline."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def set_apart(vae: Any, outer: Any) -> None:
+    """Have a VAE take and give what the rest calculates in, and itself go on in its own type.
+
+    Most pipelines hand on whatever number type they have, and torch refuses to mix them.
+    """
+    encode, decode = vae.encode, vae.decode
+    if vae.config.get("force_upcast"):
+        # Pipelines of XL would widen it for each image, and leave it narrow after some.
+        vae.register_to_config(force_upcast=False)
+
+    def encode_apart(x: Any, *args: Any, **kwargs: Any) -> Any:
+        found = encode(x.to(vae.dtype), *args, **kwargs)
+        return _outward(found, outer)
+
+    def decode_apart(z: Any, *args: Any, **kwargs: Any) -> Any:
+        # Pixels stay as they are: to narrow them would only lose what was gained.
+        return decode(z.to(vae.dtype), *args, **kwargs)
+
+    vae.encode, vae.decode = encode_apart, decode_apart
+
+
+def _outward(found: Any, outer: Any) -> Any:
+    """Turn latents, or the distribution that they are drawn from, into the outer type."""
+    if isinstance(found, tuple):
+        return tuple(_outward(one, outer) for one in found)
+    if hasattr(found, "is_floating_point"):
+        return found.to(outer)
+    for name in ("latent_dist", "latents", "latent", "parameters", "mean", "logvar", "std", "var"):
+        value = getattr(found, name, None)
+        if value is not None:
+            setattr(found, name, _outward(value, outer))
+    return found
