@@ -90,6 +90,17 @@ def component_files(files: PipelineFiles) -> dict[str, list[Path]]:
     return found
 
 
+def stored_type(files: PipelineFiles) -> str | None:
+    """Say in which type most numbers of a pipeline are stored; of pickles nothing is known."""
+    counts: dict[str, int] = {}
+    for paths in component_files(files).values():
+        for path in paths:
+            if path.suffix == ".safetensors":
+                for tensor in read_safetensors(path).tensors:
+                    counts[tensor.dtype] = counts.get(tensor.dtype, 0) + tensor.elements
+    return max(counts, key=lambda name: counts[name], default=None)
+
+
 def adapter_file(target: str | PathLike[str], fetching: Fetching) -> Path:
     """Give the safetensors file of an adapter."""
     path = fetching.locate(target, None if _names_file(target) else ["*.safetensors"])

@@ -16,10 +16,11 @@ from blazen.types.generation import ImageOptions, ImageResponse, ImageStream, as
 from blazen.types.progress import OnProgress, Progress
 from blazen_diffusers.drawing import draw
 from blazen_diffusers.engine import Engine
-from blazen_diffusers.files import PipelineFiles, adapter_file, pipeline_files
+from blazen_diffusers.files import PipelineFiles, adapter_file, pipeline_files, stored_type
 from blazen_diffusers.index import Fetching
-from blazen_diffusers.opening import number_types, open_pipeline
+from blazen_diffusers.opening import open_pipeline
 from blazen_diffusers.plan import Sizes, choose_plan
+from blazen_diffusers.precision import number_types
 from blazen_diffusers.size import pipeline_footprint, pipeline_sizes
 
 
@@ -88,7 +89,7 @@ class DiffusersImages(FixedThreads, LocalBackend[Engine], ImageGeneration):
         return pipeline_footprint(sizes, plan, device)
 
     def _sizes(self, files: PipelineFiles, device: Device) -> Sizes:
-        dtype, vae_dtype = number_types(self.options, device)
+        dtype, vae_dtype = number_types(self.options, device, stored_type(files))
         return pipeline_sizes(
             files,
             device,

@@ -12,29 +12,14 @@ from blazen.hardware import Device
 from blazen.options.diffusers import DiffusersOptions
 from blazen.weights.safetensors import read_safetensors
 from blazen_diffusers.engine import Engine, log
-from blazen_diffusers.files import PipelineFiles
+from blazen_diffusers.files import PipelineFiles, stored_type
 from blazen_diffusers.plan import TILE_SIDE, Plan
-from blazen_diffusers.precision import set_apart
+from blazen_diffusers.precision import number_types, set_apart
 from blazen_diffusers.previews import Previews
 from blazen_diffusers.quiet import quiet
 from blazen_diffusers.schedulers import fresh_scheduler
 
 _PAGE = 4096
-
-
-def number_types(options: DiffusersOptions, device: Device) -> tuple[str, str]:
-    """Settle the number types of the pipeline and of its VAE."""
-    name = options.dtype
-    if name == "auto" and device.kind == "cuda":
-        import torch
-
-        # Both are half as large as float32, and only bfloat16 never overflows.
-        with torch.cuda.device(device.index or 0):
-            name = "bfloat16" if torch.cuda.is_bf16_supported(False) else "float16"
-    name = blazen_torch.dtype_name(device, name)
-    if options.vae_dtype != "auto":
-        return name, blazen_torch.dtype_name(device, options.vae_dtype)
-    return name, "float32" if name == "float16" else name
 
 
 def open_pipeline(
@@ -49,7 +34,7 @@ def open_pipeline(
     """Load a pipeline onto its device; ``title`` is what messages call it."""
     import torch
 
-    dtype, vae_dtype = number_types(options, device)
+    dtype, vae_dtype = number_types(options, device, stored_type(files))
     with blazen_torch.construction, quiet():
         if job.cancelled:
             raise LoadError(f"{title}: loading was stopped")

@@ -1,8 +1,34 @@
-"""A VAE that calculates in another number type than the rest of its pipeline."""
+"""In which number types a pipeline calculates; its VAE may have one of its own."""
 
 from __future__ import annotations
 
 from typing import Any
+
+from blazen import torch as blazen_torch
+from blazen.hardware import Device
+from blazen.options.diffusers import DiffusersOptions
+
+_HALVES = {"F16": "float16", "BF16": "bfloat16"}
+
+
+def number_types(options: DiffusersOptions, device: Device, stored: str | None) -> tuple[str, str]:
+    """Settle the number types of the pipeline and of its VAE; ``stored`` is that of its weights."""
+    name = options.dtype
+    if name == "auto" and device.kind == "cuda":
+        name = _half(device, stored)
+    name = blazen_torch.dtype_name(device, name)
+    if options.vae_dtype != "auto":
+        return name, blazen_torch.dtype_name(device, options.vae_dtype)
+    return name, "float32" if name == "float16" else name
+
+
+def _half(device: Device, stored: str | None) -> str:
+    """Give the half precision of a GPU: that of the weights, which then need no conversion."""
+    import torch
+
+    wanted = _HALVES.get(stored or "", "bfloat16")  # of both, only bfloat16 never overflows
+    with torch.cuda.device(device.index or 0):
+        return wanted if torch.cuda.is_bf16_supported(False) else "float16"
 
 
 def set_apart(vae: Any, outer: Any) -> None:

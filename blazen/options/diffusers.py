@@ -30,7 +30,8 @@ class DiffusersOptions:
     """Which of several sets of weights to take, such as ``fp16``."""
     device: Device | str = "auto"
     dtype: str = "auto"
-    """How to calculate: ``float32``, ``bfloat16`` or ``float16``; ``auto`` asks the hardware."""
+    """How to calculate: ``float32``, ``bfloat16`` or ``float16``; ``auto`` asks the hardware,
+    and on a GPU the weights."""
     vae_dtype: str = "auto"
     """The same for the part that turns latents into pixels; ``auto`` is ``float32`` beside
     ``float16``, in which many overflow to black images, else as `dtype`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import shutil
@@ -17,10 +18,9 @@ pytest.importorskip("diffusers")
 pytest.importorskip("accelerate")
 pytest.importorskip("peft")
 
+import diffusers
 import numpy as np
 import torch
-from huggingface_hub import constants
-from huggingface_hub.utils import close_session
 from safetensors.torch import load_file, save_file
 
 from blazen import Device, Image, ImageGeneration
@@ -39,12 +39,13 @@ from blazen.testing import ImageSuite
 from blazen.testing.tiny_diffusion import save_tiny_pipeline
 from blazen_diffusers import DiffusersImages, drawing, opening
 from blazen_diffusers.choosing import choose_files
-from blazen_diffusers.files import PipelineFiles
+from blazen_diffusers.files import PipelineFiles, stored_type
 from blazen_diffusers.plan import Plan, Sizes, choose_plan
+from blazen_diffusers.precision import number_types
 from blazen_diffusers.previews import Previews
 from blazen_diffusers.schedulers import NAMES, fresh_scheduler
 from blazen_diffusers.size import pipeline_sizes
-from tests.weights.servers import Hub, serving_hub
+from tests.weights.servers import Hub, standing_in
 
 pytestmark = [
     # torch's arrays as NumPy 2 sees them, inside the schedulers of diffusers.
@@ -432,6 +433,32 @@ async def test_number_types(tiny, dtype):
     assert painted.images[0].size == (64, 64)
     vae = torch.float32 if dtype == "float16" else torch.bfloat16
     assert types == (getattr(torch, dtype), vae)
+
+
+@pytest.mark.parametrize(
+    ("stored", "new_gpu", "expected"),
+    [
+        ("F32", True, ("bfloat16", "bfloat16")),
+        ("F16", True, ("float16", "float32")),
+        ("BF16", True, ("bfloat16", "bfloat16")),
+        ("BF16", False, ("float16", "float32")),
+        (None, False, ("float16", "float32")),
+    ],
+)
+def test_a_gpu_keeps_the_half_precision_of_the_weights(monkeypatch, stored, new_gpu, expected):
+    monkeypatch.setattr(torch.cuda, "device", lambda index: contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda emulated: new_gpu)
+    options = DiffusersOptions("x")
+    assert number_types(options, Device.parse("cuda:0"), stored) == expected
+    assert number_types(options, Device.Cpu, stored) == ("float32", "float32")
+
+
+@pytest.mark.parametrize(("dtype", "stored"), [(torch.float16, "F16"), (torch.float32, "F32")])
+def test_how_weights_are_stored_is_read_off_their_headers(tmp_path, dtype, stored):
+    folder = save_tiny_pipeline(tmp_path / "tiny")
+    pipeline = diffusers.DiffusionPipeline.from_pretrained(str(folder), dtype=dtype)
+    pipeline.save_pretrained(str(tmp_path / "saved"))
+    assert stored_type(PipelineFiles(tmp_path / "saved")) == stored
 
 
 async def test_a_vae_may_have_a_number_type_of_its_own(tiny):
@@ -841,22 +868,16 @@ def test_only_what_is_needed_of_a_repository_is_chosen():
         choose_files("x", NAMES_ON_A_HUB, INDEX, variant="int8", allow_pickle=False)
 
 
-async def test_a_pipeline_comes_from_the_hub_without_what_is_not_needed(
-    tiny, tmp_path, monkeypatch, shared
-):
+async def test_a_pipeline_comes_from_the_hub_without_what_is_not_needed(tiny, tmp_path, shared):
     files = {p.relative_to(tiny).as_posix(): p.read_bytes() for p in tiny.rglob("*") if p.is_file()}
     extra = {"all.ckpt": b"pickle", "unet/diffusion_pytorch_model.bin": b"pickle", "a.md": b"x"}
     hub = Hub({"acme/tiny": {**files, **extra}})
-    with serving_hub(hub):
-        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-        template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    with standing_in(hub):
         model = build("acme/tiny", cache_dir=tmp_path / "cache")
         reports = []
         await model.load(on_progress=reports.append)
         answer = await model.generate(PROMPT, SMALL)
         await model.unload()
-    close_session()
     assert answer == await shared.generate(PROMPT, SMALL)
     asked = " ".join(asked.path for asked in hub.asked)
     assert not any(name in asked for name in ("ckpt", ".bin", "a.md"))
