@@ -15,8 +15,6 @@ pytest.importorskip("accelerate")
 
 import numpy as np
 import torch
-from huggingface_hub import constants
-from huggingface_hub.utils import close_session
 from safetensors.torch import save_file
 
 from blazen import Image
@@ -25,7 +23,7 @@ from blazen.options.diffusers import DiffusersOptions
 from blazen.testing.tiny_diffusion import byte_tokenizer, save_tiny_pipeline
 from blazen_diffusers import DiffusersImages
 from tests.backends.ldm_names import save_single_file
-from tests.weights.servers import Hub, serving_hub
+from tests.weights.servers import Hub, standing_in
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
@@ -244,7 +242,7 @@ async def test_a_single_file_is_the_pipeline_that_it_was(tiny, single):
         assert await model.footprint() == sized
 
 
-async def test_a_single_file_finds_its_settings_on_the_hub(tiny, single, tmp_path, monkeypatch):
+async def test_a_single_file_finds_its_settings_on_the_hub(tiny, single, tmp_path):
     checked = save_tiny_pipeline(tmp_path / "checked", flags=True)
     files = {
         path.relative_to(checked).as_posix(): path.read_bytes()
@@ -252,13 +250,9 @@ async def test_a_single_file_finds_its_settings_on_the_hub(tiny, single, tmp_pat
         if path.is_file()
     }
     hub = Hub({"stable-diffusion-v1-5/stable-diffusion-v1-5": files})
-    with serving_hub(hub):
-        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-        template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    with standing_in(hub):
         async with build(single, cache_dir=tmp_path / "cache") as model:
             answer = await model.generate(PROMPT, SMALL)
-    close_session()
     # The checker that belongs to it comes along, and nothing else that is heavy.
     assert answer.flagged == (True,)
     fetched = [path for path in (asked.path for asked in hub.asked) if "safetensors" in path]

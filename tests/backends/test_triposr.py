@@ -25,7 +25,7 @@ from blazen.errors import (
 from blazen.options.triposr import TripoSrOptions
 from blazen.testing import ThreeDSuite
 from blazen.testing.tiny_triposr import CONFIG, save_tiny_triposr
-from tests.weights.servers import Hub, serving_hub
+from tests.weights.servers import Hub, standing_in
 
 pytestmark = pytest.mark.needs("triposr")
 np = pytest.importorskip("numpy")
@@ -315,22 +315,15 @@ def test_weights_are_the_files_own_bytes(loaded, tiny_folder):
         assert any(tensor.data_ptr() in part for part in mapped), f"{name} is a copy"
 
 
-async def test_a_model_comes_from_the_hub(tiny_folder, tmp_path, monkeypatch):
-    from huggingface_hub import constants
-    from huggingface_hub.utils import close_session
-
+async def test_a_model_comes_from_the_hub(tiny_folder, tmp_path):
     files = {name: (tiny_folder / name).read_bytes() for name in ("config.yaml", "model.ckpt")}
-    with serving_hub(Hub({"org/shapes": {**files, "README.md": b"x" * 9}})) as hub:
-        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-        template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    with standing_in(Hub({"org/shapes": {**files, "README.md": b"x" * 9}})):
         model = build("org/shapes", cache_dir=tmp_path)
         stages = []
         await model.load(on_progress=lambda progress: stages.append(progress.stage))
         await asyncio.sleep(0)
         assert {"download", "load"} <= set(stages)
         await model.unload()
-    close_session()
     assert not list(tmp_path.rglob("README.md"))
 
 
