@@ -143,7 +143,7 @@ def _call(
     seeds: tuple[int, ...],
     steps: _Steps,
 ) -> tuple[Any, list[bool]]:
-    """Make one batch: its pixels from 0 to 1, and which of them the checker withheld."""
+    """Make one batch: its images from 0 to 1, and which of them the checker withheld."""
     import torch
 
     steps.check()
@@ -161,7 +161,7 @@ def _call(
         answer = pipeline(
             **arguments,
             generator=generators if len(seeds) > 1 else generators[0],
-            output_type="np",
+            output_type="pt",
         )
     except _Stopped:
         engine.settle(pipeline)
@@ -193,18 +193,19 @@ def _explained(error: Exception, engine: Engine, request: Request, *, begun: boo
 def _finished(
     pixels: Any, seed: int, request: Request, *, hidden: bool, cautions: list[str]
 ) -> Image:
-    import numpy as np
-
-    if not np.isfinite(pixels).all():
+    # Where the pixels are: a GPU has done this before a processor has read them all.
+    pixels = pixels.float()
+    levels = (pixels * 255).round().byte().permute(1, 2, 0)
+    if not pixels.isfinite().all():
         raise InferenceError(
             f"the image of seed {seed} came out as NaN: the model's numbers overflow in its number "
             "type; load it with dtype='bfloat16' or 'float32', or with vae_dtype='float32'"
         )
-    if not hidden and not pixels.any():
+    if not hidden and not levels.any():
         cautions.append(
             f"the image of seed {seed} is all black, and no safety checker said that it withheld it"
         )
-    array = (pixels * 255).round().astype("uint8")
+    array = levels.contiguous().cpu().numpy()
     if request.kept is None or hidden:
         return Image.from_array(array)
     return _within_mask(array, request.kept)
