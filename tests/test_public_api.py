@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 SHOWN_TO_TOOLS = {
     alias.asname: (node.module, alias.name)
     for node in ast.walk(ast.parse(Path(blazen.__file__).read_text("utf-8")))
-    if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("blazen.")
+    if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(("blazen.", "blazen_"))
     for alias in node.names
 }
 SHOWN_AT_RUN_TIME = {
