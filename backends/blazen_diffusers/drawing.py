@@ -49,6 +49,8 @@ def _give_back(device: Any) -> None:
 def _draw(
     engine: Engine, job: StreamJob[ImageChunk], request: Request, with_previews: bool
 ) -> None:
+    if engine.previews is not None:
+        engine.previews.forget()
     steps = _Steps(engine, job, request, with_previews=with_previews)
     images: list[Image] = []
     flagged: list[bool] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 from blazen.types.image import Image
@@ -15,7 +16,8 @@ class Previews:
     """Turns latents into small images by a linear map, which is learned from this very VAE.
 
     Patches of plain colour are encoded once; the map is the one that finds the colours again best.
-    Each latent becomes one pixel.
+    Each latent becomes one pixel. A GPU is never waited for: what it has ready comes with one of
+    the next steps.
     """
 
     def __init__(self, pipeline: Any, *, wanted: bool | None) -> None:
@@ -23,13 +25,13 @@ class Previews:
             wanted = getattr(pipeline, "safety_checker", None) is None
         self._vae: Any = getattr(pipeline, "vae", None)
         self._map: Any = None
+        self._coming: deque[tuple[Any, Any]] = deque()
         self._failed = not wanted or not hasattr(self._vae, "encode")
 
     def of(self, latents: Any) -> Image | None:
         """Give the image of one request's latents; ``None`` where they are of another form."""
         if self._failed or getattr(latents, "ndim", 0) != 4:
             return None
-        import numpy as np
         import torch
 
         with torch.no_grad():
@@ -44,11 +46,24 @@ class Previews:
             one = latents[0].float().permute(1, 2, 0)
             # Some schedulers begin with noise many times as strong as an image.
             one = one / one.std().clamp(min=1)
-            # All of it where the latents are: a GPU is waited for once, and not at every line.
-            colors = (one @ self._map[:-1] + self._map[-1]).cpu().numpy()
-        if not np.isfinite(colors).all():
-            return None
-        return Image.from_array((colors.clip(0, 1) * 255).round().astype("uint8"))
+            colors = one @ self._map[:-1] + self._map[-1]
+        return self._ready(colors) if colors.is_cuda else _image(colors)
+
+    def forget(self) -> None:
+        """Leave out what is still on its way from a GPU: it is of an earlier request."""
+        self._coming.clear()
+
+    def _ready(self, colors: Any) -> Image | None:
+        """Send colours on their way, and give the latest that have arrived."""
+        import torch
+
+        here = torch.empty(colors.shape, dtype=colors.dtype, pin_memory=True)
+        here.copy_(colors, non_blocking=True)
+        self._coming.append((torch.cuda.current_stream(colors.device).record_event(), here))
+        latest = None
+        while self._coming and self._coming[0][0].query():
+            latest = self._coming.popleft()[1]
+        return None if latest is None else _image(latest)
 
     def _learn(self, device: Any) -> Any:
         import torch
@@ -71,3 +86,12 @@ class Previews:
         stiff = 1e-4 * torch.eye(known.shape[1])
         found = torch.linalg.solve(known.t() @ known + stiff, known.t() @ wanted)
         return found.to(device)
+
+
+def _image(colors: Any) -> Image | None:
+    import numpy as np
+
+    array = colors.cpu().numpy()
+    if not np.isfinite(array).all():
+        return None
+    return Image.from_array((array.clip(0, 1) * 255).round().astype("uint8"))
