@@ -292,7 +292,7 @@ class _State(Generic[E]):
     def _start(self, number: int, job: Job) -> None:
         name = f"blazen:{self.name}:{number}"
         try:
-            threading.Thread(target=self._serve, name=name, daemon=True).start()
+            _Worker(target=self._serve, name=name, daemon=True).start()
         except RuntimeError as error:
             with self._lock:
                 self._threads -= 1
@@ -352,6 +352,10 @@ class _State(Generic[E]):
             self.closed.set_result(None)
         else:
             self.closed.set_exception(problem)
+
+
+class _Worker(threading.Thread):
+    """A thread of an engine, known as one to the exit hook."""
 
 
 async def outcome(job: Job) -> Any:
@@ -486,4 +490,9 @@ def _close_engines() -> None:
             thread.cancel_all()
     for thread in threads:
         with contextlib.suppress(Exception):
-            thread.stop().result(max(0.0, deadline - time.monotonic()))
+            thread.stop()
+    # The engines of dropped models close unwatched. A thread that is still freeing one when the
+    # interpreter goes is ended within the engine's C++, which aborts the process.
+    for worker in threading.enumerate():
+        if isinstance(worker, _Worker):
+            worker.join(max(0.0, deadline - time.monotonic()))

@@ -479,6 +479,29 @@ def test_the_interpreter_ends_in_silence_and_closes_the_engine(state):
     assert run_python(code, "-W", "error", "-X", "dev") == "closed"
 
 
+def test_the_interpreter_waits_for_the_engine_of_a_dropped_model():
+    """It closes on its own thread: torch aborts the process where it is still freeing then."""
+    code = """
+    import asyncio, atexit, threading
+    from blazen import bridge
+    closing, ending = threading.Event(), threading.Event()
+    def close(engine):
+        closing.set()
+        ending.wait()
+        print("closed", flush=True)
+    async def main():
+        thread = bridge.EngineThread("dropped", close=close)
+        await bridge.outcome(thread.open(lambda job: object()))
+    asyncio.run(main())
+    closing.wait()
+    join = threading.Thread.join
+    threading.Thread.join = lambda one, timeout=None: (ending.set(), join(one, timeout))
+    atexit._run_exitfuncs()
+    print([one.name for one in threading.enumerate() if one.name.startswith("blazen:")])
+    """
+    assert run_python(code, "-W", "error", "-X", "dev") == "closed\n[]"
+
+
 def test_the_interpreter_does_not_wait_for_ever_for_an_engine_that_will_not_stop():
     code = """
     import asyncio, threading, time
