@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import weakref
 from typing import TYPE_CHECKING
 
 from blazen import hardware
@@ -31,6 +32,11 @@ DTYPES = {
     "bf16": "bfloat16",
 }
 """The number types that options name, and torch's own names for them."""
+
+_LIBRARIES = {"torch": 300 << 20, "diffusers": 400 << 20, "triposr": 100 << 20}
+"""What libraries take of a process: torch, diffusers with transformers, what is imported beside the
+network of TripoSR."""
+_first: dict[str, weakref.ref[object]] = {}
 
 _BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 
@@ -103,6 +109,21 @@ def use_threads(threads: int) -> None:
 
     if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
+
+
+def bring(model: object, *libraries: str) -> None:
+    """Note that a model is loaded, and its libraries with it, where none has brought them yet."""
+    for library in libraries:
+        _first.setdefault(library, weakref.ref(model))
+
+
+def library_bytes(model: object, *libraries: str) -> int:
+    """Count what the libraries take that come with a model: they are in the process once.
+
+    Until one that needs them is loaded they count for each; then for that one, and for no other.
+    """
+    counted = [one for one in libraries if one not in _first or _first[one]() is model]
+    return sum(_LIBRARIES[one] for one in counted)
 
 
 def grow_in_place() -> None:

@@ -12,6 +12,7 @@ from blazen.errors import BudgetError, InferenceError, UnsupportedError, Validat
 from blazen.types.generation import ImageChunk, ImageOptions
 from blazen.types.image import Image
 from blazen_diffusers.engine import Engine, log
+from blazen_diffusers.quiet import hushed
 from blazen_diffusers.request import Request, read_request
 from blazen_diffusers.schedulers import fresh_scheduler
 
@@ -19,6 +20,7 @@ _ROOM = 0.25
 """The share of a GPU's memory that should be free for others between two requests."""
 
 
+@hushed()
 def draw(
     engine: Engine,
     job: StreamJob[ImageChunk],
@@ -210,15 +212,19 @@ def _finished(
     array = levels.contiguous().cpu().numpy()
     if request.kept is None or hidden:
         return Image.from_array(array)
-    return _within_mask(array, request.kept)
+    return _within_mask(array, request.kept, cautions)
 
 
-def _within_mask(array: Any, kept: tuple[Any, Any]) -> Image:
+def _within_mask(array: Any, kept: tuple[Any, Any], cautions: list[str]) -> Image:
     """Put back what lies outside the mask: encoding and decoding has changed it a little."""
     from PIL import Image as Pillow
 
     image, mask = kept
     made = Pillow.fromarray(array)
     if made.size != image.size:
+        cautions.append(
+            f"the pipeline made {made.width}×{made.height} of an image of {image.width}×"
+            f"{image.height}: what lies outside the mask is not exactly as it was"
+        )
         return Image.from_pil(made)
     return Image.from_pil(Pillow.composite(made, image, mask))

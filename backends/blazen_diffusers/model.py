@@ -63,6 +63,7 @@ class DiffusersImages(FixedThreads, LocalBackend[Engine], ImageGeneration):
         if job.cancelled:
             raise LoadError(f"{self._title()}: loading was stopped")
         self._device = device
+        blazen_torch.bring(self, "torch", "diffusers")
         plan = choose_plan(
             self.options,
             self._sizes(files, device),
@@ -86,7 +87,8 @@ class DiffusersImages(FixedThreads, LocalBackend[Engine], ImageGeneration):
         device = blazen_torch.pick_device(self.options.device)
         sizes = self._sizes(files, device)
         plan = choose_plan(self.options, sizes, on_gpu=device.kind == "cuda")
-        return pipeline_footprint(sizes, plan, device)
+        libraries = blazen_torch.library_bytes(self, "torch", "diffusers")
+        return pipeline_footprint(sizes, plan, device, libraries=libraries)
 
     def _sizes(self, files: PipelineFiles, device: Device) -> Sizes:
         dtype, vae_dtype = number_types(self.options, device, stored_type(files))

@@ -16,12 +16,13 @@ from blazen_diffusers.files import PipelineFiles, stored_type
 from blazen_diffusers.plan import TILE_SIDE, Plan
 from blazen_diffusers.precision import number_types, set_apart
 from blazen_diffusers.previews import Previews
-from blazen_diffusers.quiet import quiet
+from blazen_diffusers.quiet import hushed, quiet
 from blazen_diffusers.schedulers import fresh_scheduler
 
 _PAGE = 4096
 
 
+@hushed()
 def open_pipeline(
     title: str,
     files: PipelineFiles,

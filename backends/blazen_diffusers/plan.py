@@ -109,9 +109,9 @@ def choose_plan(
     if budget is None:
         return least
     raise BudgetError(
-        f"{options.model} takes {_mib(least.peak(sizes))} at the least as it is asked for, and "
-        f"memory_budget allows {_mib(budget)}: allow more, or leave offload to 'auto'"
-        + ("" if on_gpu else "; on the CPU nothing can be offloaded")
+        f"{options.model} takes {_amount(least.peak(sizes))} at the least as it is asked for, "
+        f"libraries not counted, and memory_budget allows {_amount(budget)}: allow more, or leave "
+        "offload to 'auto'" + ("" if on_gpu else "; on the CPU nothing can be offloaded")
     )
 
 
@@ -126,5 +126,7 @@ def _as_wished(plan: Plan, options: DiffusersOptions, *, on_gpu: bool) -> Plan |
     return Plan(offload, slicing, tiling)
 
 
-def _mib(amount: int) -> str:
-    return f"{amount / 2**20:,.0f} MiB"
+def _amount(size: int) -> str:
+    if size < 2**20:
+        return f"{size / 2**10:,.1f} KiB"
+    return f"{size / 2**20:,.1f} MiB"

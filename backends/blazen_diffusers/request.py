@@ -116,9 +116,10 @@ def _unguided(
 def _place_images(
     pipeline: Any, takes: frozenset[str], arguments: dict[str, Any], options: ImageOptions
 ) -> tuple[PILImage, PILImage] | None:
-    assert options.image is not None
     image = on_white(options.image.to_pil())
     given = image.size
+    if options.mask is not None:
+        _check_unscaled(given, options, _multiple(pipeline))
     if "strength" in takes:
         image = image.resize(_size(pipeline, given, options))
         if {"width", "height"} <= takes:
@@ -132,23 +133,45 @@ def _place_images(
             f"the mask must be as large as the image, {given[0]}×{given[1]}, not "
             f"{mask.width}×{mask.height}"
         )
-    mask = mask.resize(image.size)
     arguments["mask_image"] = mask
     return image, mask
 
 
 def _size(pipeline: Any, given: tuple[int, int], options: ImageOptions) -> tuple[int, int]:
-    """Give the size to work in: as asked for, else that of the image, as far as it can be."""
+    """Give the size to work in: as asked for, else that of the image."""
     multiple = _multiple(pipeline)
     _check_side("width", options.width, multiple)
     _check_side("height", options.height, multiple)
-    width = options.width or given[0] // multiple * multiple
-    height = options.height or given[1] // multiple * multiple
-    if not width or not height:
+    size = options.width or given[0], options.height or given[1]
+    if size[0] % multiple or size[1] % multiple:
         raise ValidationError(
-            f"an image of {given[0]}×{given[1]} is too small: each side needs {multiple} pixels"
+            f"{_unfit(given, multiple)}, or give width= and height= to have it scaled"
         )
-    return width, height
+    return size
+
+
+def _check_unscaled(given: tuple[int, int], options: ImageOptions, multiple: int) -> None:
+    """Refuse what would be scaled: outside the mask not a pixel may change."""
+    if given[0] % multiple or given[1] % multiple:
+        raise ValidationError(f"{_unfit(given, multiple)}, and the mask with it")
+    asked = options.width or given[0], options.height or given[1]
+    if asked != given:
+        raise ValidationError(
+            f"with a mask the image keeps its size, {given[0]}×{given[1]}, and can't become "
+            f"{asked[0]}×{asked[1]}: leave width and height out"
+        )
+
+
+def _unfit(given: tuple[int, int], multiple: int) -> str:
+    down, up = (
+        [max(multiple, side // multiple * multiple) for side in given],
+        [-(-side // multiple) * multiple for side in given],
+    )
+    sizes = [f"{width}×{height}" for width, height in ([up] if up == down else [down, up])]
+    return (
+        f"an image of {given[0]}×{given[1]} does not fit this model, whose sides are multiples of "
+        f"{multiple}: scale or crop it to {' or '.join(sizes)}"
+    )
 
 
 def _multiple(pipeline: Any) -> int:

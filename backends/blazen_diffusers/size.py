@@ -16,9 +16,8 @@ from blazen.weights.safetensors import read_safetensors
 from blazen_diffusers.files import PipelineFiles, component_files
 from blazen_diffusers.index import INDEX
 from blazen_diffusers.plan import TILE_SIDE, Plan, Sizes
+from blazen_diffusers.quiet import hushed
 
-_CODE = 700 << 20
-"""torch, diffusers, transformers and what they import."""
 _CUBLAS = 33 << 20
 _FLOATS = ("F64", "F32", "F16", "BF16")
 _VAE_PARTS = ("vae", "vqvae", "movq")
@@ -72,18 +71,18 @@ def pipeline_sizes(
     )
 
 
-def pipeline_footprint(sizes: Sizes, plan: Plan, device: Device) -> Footprint:
+def pipeline_footprint(sizes: Sizes, plan: Plan, device: Device, *, libraries: int) -> Footprint:
     """Say which memory fills with what."""
     work = plan.work(sizes)
     if device.pool == "cpu":
         return Footprint(
-            resident={"cpu": _CODE + sizes.weights}, per_request={"cpu": work} if work else {}
+            resident={"cpu": libraries + sizes.weights}, per_request={"cpu": work} if work else {}
         )
     waiting = 0 if plan.offload == "none" else sizes.weights
     resident = plan.resident(sizes)
     return Footprint(
-        resident={"cpu": _CODE + waiting, device.pool: max(1, resident)},
-        load_peak={"cpu": _CODE + sizes.weights},
+        resident={"cpu": libraries + waiting, device.pool: max(1, resident)},
+        load_peak={"cpu": libraries + sizes.weights},
         per_request={device.pool: max(1, plan.peak(sizes) - resident)},
     )
 
@@ -111,6 +110,7 @@ def _json(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+@hushed()
 def _widens(folder: Path | None) -> bool:
     """Tell whether a pipeline turns its VAE from half to full precision, as those of XL do."""
     import diffusers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,8 +90,12 @@ def _checkpoint(path: Path) -> dict[str, Any]:
     try:
         found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:
+        # What torch advises here is to load it all the same.
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        what = f" ({named[1]})" if named else ""
         raise LoadError(
-            f"{path} holds more than tensors, and a pickle may run any code: {error}"
+            f"{path} holds more than tensors{what}, and a pickle may run any code: take a "
+            "checkpoint of tensors alone, or model.safetensors"
         ) from error
     except Exception as error:
         raise LoadError(f"{path} is no checkpoint of torch: {error}") from error

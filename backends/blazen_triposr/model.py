@@ -53,6 +53,7 @@ class TripoSr(FixedThreads, LocalBackend["Engine"], ThreeD):
 
         self._device = shared.pick_device(self.options.device)
         files = self._fetch(job, report)
+        shared.bring(self, "torch", "triposr")
         threads = self._take_threads()
         shared.use_threads(threads)
         engine = open_engine(
@@ -83,7 +84,8 @@ class TripoSr(FixedThreads, LocalBackend["Engine"], ThreeD):
         extra = 0
         if self.options.background_model is not None:
             extra = self._background(job, lambda progress: None).stat().st_size
-        return network_footprint(files, device, self.options.dtype, extra)
+        libraries = shared.library_bytes(self, "torch", "triposr")
+        return network_footprint(files, device, self.options.dtype, extra, libraries=libraries)
 
     def _fetch(self, job: Job, report: OnProgress) -> ModelFiles:
         return model_files(

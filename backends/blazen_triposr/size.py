@@ -11,8 +11,6 @@ from blazen_triposr.settings import Settings, read_settings
 RESOLUTION = 256
 """Points along each side of the volume, where a request does not say."""
 
-_CODE = 400 << 20
-"""torch, scikit-image and what they import."""
 _POINT = 2500
 """Bytes that one point of the volume takes on its way through the field."""
 _STORED = 4
@@ -25,17 +23,18 @@ def chunk_size(gpu: bool) -> int:
 
 
 def network_footprint(
-    files: ModelFiles, device: Device, dtype: str, background: int = 0
+    files: ModelFiles, device: Device, dtype: str, background: int = 0, *, libraries: int = 0
 ) -> Footprint:
     """Say what a network takes, with a request of the usual resolution.
 
-    ``background`` is the size of the file that finds the object. What a GPU's driver takes for the
+    ``background`` is the size of the file that finds the object, ``libraries`` what comes with the
+    model into the process. What a GPU's driver takes for the
     process as such is left out: all models there share it.
     """
     settings = read_settings(files.config)
     stored = files.weights.stat().st_size
     number = shared.dtype_bytes(device, dtype)
-    code = _CODE + 2 * background
+    code = libraries + 2 * background
     weights = stored * number // _STORED
     work = _transformer(settings, number, gpu=device.is_gpu)
     work += chunk_size(device.is_gpu) * _POINT

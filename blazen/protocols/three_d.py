@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from blazen.options.compat3d import Compat3dOptions
 from blazen.options.triposr import TripoSrOptions
@@ -11,6 +12,9 @@ from blazen.registry import Factory, Kind, O, P
 from blazen.types.generation import MeshOptions, MeshStream
 from blazen.types.mesh import Mesh
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 
 class ThreeDFactory(Factory[P, O, "LocalThreeD"]):
     """Builds a 3D model that runs on this machine."""
@@ -18,7 +22,7 @@ class ThreeDFactory(Factory[P, O, "LocalThreeD"]):
     kind = "three_d"
 
 
-class HostedThreeDFactory(Factory[P, O, "ThreeD"]):
+class HostedThreeDFactory(Factory[P, O, "HostedThreeD"]):
     """Builds a 3D model that runs elsewhere."""
 
     kind = "three_d"
@@ -44,6 +48,23 @@ class ThreeD(Protocol, metaclass=ThreeDKind):
     async def image_to_mesh(self, image: Any, options: MeshOptions | None = None) -> Mesh:
         """Make a mesh of an image: an `Image`, or whatever `Image.of` takes."""
         return await self.image_to_mesh_stream(image, options).collect()
+
+
+@runtime_checkable
+class HostedThreeD(ThreeD, Protocol):
+    """A 3D model that runs elsewhere: the end of ``async with`` closes its connections."""
+
+    async def aclose(self) -> None:
+        """Close the connections; a later request opens new ones."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
 
 
 @runtime_checkable

@@ -43,7 +43,8 @@ class LocalSuite(Suite):
     @pytest.fixture
     def local_model(self, model: Any) -> Any:
         """Give the model, where it has a lifecycle."""
-        if not any(hasattr(model, name) for name in _LIFECYCLE):
+        # A hosted model can be entered too: its connections end there, and nothing was loaded.
+        if not any(hasattr(model, name) for name in _LIFECYCLE if not name.startswith("__")):
             pytest.skip("the model has no lifecycle: it does not run on this machine")
         return model
 

@@ -29,16 +29,43 @@ def save_tiny_pipeline(
     Without ``safe`` the weights are pickles. Wider layers, by ``widths``, give a larger pipeline.
     """
     import torch
-    from diffusers import StableDiffusionPipeline
+
+    from blazen_diffusers.quiet import quiet
 
     path = Path(folder)
-    with torch.random.fork_rng(devices=[]):
+    with quiet(), torch.random.fork_rng(devices=[]):
+        from diffusers import StableDiffusionPipeline
+
         torch.manual_seed(seed)
         parts = _parts(path, widths)
         if flags is not None:
             parts |= _checker(flags)
         pipeline = StableDiffusionPipeline(**parts, requires_safety_checker=flags is not None)
-    pipeline.save_pretrained(str(path), safe_serialization=safe)
+        pipeline.save_pretrained(str(path), safe_serialization=safe)
+    return path
+
+
+def save_tiny_adapter(
+    folder: str | os.PathLike[str],
+    *,
+    name: str = "adapter.safetensors",
+    seed: int = 0,
+    widths: tuple[int, int] = (8, 16),
+) -> Path:
+    """Write a LoRA adapter with random weights for the pipeline of these widths; give its file."""
+    import torch
+    from safetensors.torch import save_file
+
+    inner, rank = widths[1], 2
+    path = Path(folder) / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    random = torch.Generator("cpu").manual_seed(seed)
+    tensors = {}
+    for layer in ("to_q", "to_k", "to_v"):
+        place = f"unet.mid_block.attentions.0.transformer_blocks.0.attn1.{layer}"
+        tensors[f"{place}.lora_A.weight"] = torch.randn(rank, inner, generator=random)
+        tensors[f"{place}.lora_B.weight"] = torch.randn(inner, rank, generator=random)
+    save_file(tensors, path)
     return path
 
 

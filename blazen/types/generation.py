@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,10 +26,10 @@ class ImageOptions(Settings):
     guidance: float | None = None
     seed: int | None = None
     count: int = 1
-    image: Image | None = None
-    """Start from this image instead of from noise."""
-    mask: Image | None = None
-    """Paint only where this is white."""
+    image: Any = None
+    """Start from this image instead of from noise; in any form that `Image.of` takes."""
+    mask: Any = None
+    """Paint only where this is white; in any form as well."""
     strength: float | None = None
     """How far from the starting image to go, from 0 to 1."""
     scheduler: str | None = None
@@ -42,10 +43,21 @@ class ImageOptions(Settings):
         check_range("seed", self.seed, at_least=0, integer=True)
         check_range("count", self.count, at_least=1, integer=True)
         check_range("strength", self.strength, at_least=0, at_most=1)
+        for name in ("image", "mask"):
+            object.__setattr__(self, name, _picture(name, getattr(self, name)))
         if self.mask is not None and self.image is None:
             raise ValidationError("a mask says where to paint in an image: give image= too")
         if self.scheduler is not None and not isinstance(self.scheduler, str):
             raise ValidationError(f"scheduler must be a name, not {self.scheduler!r:.80}")
+
+
+def _picture(name: str, value: Any) -> Image | None:
+    if value is None:
+        return None
+    try:
+        return Image.from_dict(value) if isinstance(value, Mapping) else Image.of(value)
+    except ValidationError as error:
+        raise ValidationError(f"{name}: {error}") from error
 
 
 def as_prompt(prompt: str) -> str:
@@ -70,6 +82,19 @@ class ImageResponse(Record):
     """What may not be as you expect: a prompt that was cut, an image that is all black."""
     route: Route | None = field(default=None, compare=False)
     """Which of a manager's models answered, where there was a choice."""
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        shown = "".join(_tag(image) for image in self.images)
+        return {"text/plain": repr(self)} | ({"text/html": shown} if shown else {})
+
+
+def _tag(image: Image) -> str:
+    """Give HTML that shows a picture."""
+    bundle = image._repr_mimebundle_()
+    if "text/html" in bundle:
+        return bundle["text/html"]
+    media_type = next(name for name in bundle if name.startswith("image/"))
+    return f'<img src="data:{media_type};base64,{bundle[media_type]}">'
 
 
 @dataclass(frozen=True)
@@ -126,6 +151,8 @@ class MeshOptions(Settings):
         check_range("foreground_ratio", self.foreground_ratio, at_least=0.1, at_most=1)
         check_range("threshold", self.threshold)
         check_range("texture_size", self.texture_size, at_least=16, at_most=8192, integer=True)
+        if self.texture_size is not None and not self.texture:
+            raise ValidationError("texture_size is about a texture: say texture=True too")
         check_range("chunk_size", self.chunk_size, at_least=1, integer=True)
 
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 _SHOWN = ("image/png", "image/jpeg", "image/webp", "image/gif")
 
+_VIEWED = 1024
+"""The longest side of a picture in a notebook: a larger one would make its file huge."""
+
 
 class Image:
     """A picture, which never changes.
@@ -282,15 +285,22 @@ class Image:
         except (BlazenError, OSError):
             return f"Image({name}, {self._source.name})"
 
+    def _for_view(self) -> Image:
+        try:
+            return self.resized(_VIEWED)
+        except BlazenError:  # without Pillow, or damaged: a browser may show it all the same
+            return self
+
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         bundle = {"text/plain": repr(self)}
         if self.url is not None:
             bundle["text/html"] = f'<img src="{html.escape(self.url)}">'
             return bundle
-        media_type = self.media_type
+        picture = self._for_view()
+        media_type = picture.media_type
         if media_type in _SHOWN:
-            data = self.to_bytes()
+            data = picture.to_bytes()
         else:
-            media_type, data = "image/png", self.to_bytes("png")
+            media_type, data = "image/png", picture.to_bytes("png")
         bundle[media_type] = base64.b64encode(data).decode("ascii")
         return bundle

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 _SIDE = 256
 _FINE = 2
 """Pixels that are calculated along each side of one that is shown."""
+_MANY = 200_000
+"""Faces that are drawn whole: of more, those that are smaller than a pixel are drawn in part."""
 _DENSITY = 3.0
 """Points on a surface for each of these pixels that it covers."""
 _MARGIN = 0.92
@@ -26,12 +28,25 @@ def picture_of(mesh: Mesh) -> Image:
     """Draw a mesh from two sides, next to each other, on a transparent ground."""
     import numpy as np
 
+    fine = _FINE if len(mesh.faces) <= _MANY else 1
     corners = mesh.vertices[mesh.faces].astype(np.float64)
     low, high = corners.min((0, 1)), corners.max((0, 1))
     size = float(np.linalg.norm(high - low)) or 1.0
-    corners = (corners - (low + high) / 2) * (_MARGIN * _SIDE * _FINE / size)
-    views = [_view(mesh, corners @ _turn(np, angle).T) for angle in _TURNS]
+    corners = (corners - (low + high) / 2) * (_MARGIN * _SIDE * fine / size)
+    faces = mesh.faces
+    if len(faces) > _MANY:
+        kept = np.linalg.norm(_normals(corners), axis=1) / 2 > 1
+        kept[:: -(-len(faces) // _MANY)] = True
+        corners, faces = corners[kept], faces[kept]
+    views = [_view(mesh, faces, corners @ _turn(np, angle).T, fine) for angle in _TURNS]
     return Image.from_array(np.concatenate(views, axis=1))
+
+
+def _normals(corners: Any) -> Any:
+    """Give a normal for each face, as long as twice its area."""
+    import numpy as np
+
+    return np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
 
 
 def _turn(np: Any, angle: float) -> Any:
@@ -41,12 +56,11 @@ def _turn(np: Any, angle: float) -> Any:
     return pitch @ yaw
 
 
-def _view(mesh: Mesh, corners: Any) -> Any:
+def _view(mesh: Mesh, faces: Any, corners: Any, fine: int) -> Any:
     """Scatter points over all faces; of those at one place, the nearest to the viewer shows."""
     import numpy as np
 
-    first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-    normals = np.cross(first, second)
+    normals = _normals(corners)
     areas = np.linalg.norm(normals, axis=1)
     light = np.abs(normals @ np.array([0.3, 0.5, 0.81])) / np.maximum(areas, 1e-12)
     counts = np.ceil(np.abs(normals[:, 2]) / 2 * _DENSITY).astype(np.int64) + 1
@@ -60,25 +74,24 @@ def _view(mesh: Mesh, corners: Any) -> Any:
     places = np.einsum("nk,nkc->nc", weights, corners[face])
     shades = _SHADOW + (1 - _SHADOW) * light[face, None]
     order = np.argsort(places[:, 2], kind="stable")
-    fine = _SIDE * _FINE
-    x = (places[order, 0] + fine / 2).astype(np.int64).clip(0, fine - 1)
-    y = (fine / 2 - places[order, 1]).astype(np.int64).clip(0, fine - 1)
-    drawn = np.zeros((fine, fine, 4))
-    drawn[y, x, :3] = (_colors(mesh, face, weights) * shades)[order]
+    side = _SIDE * fine
+    x = (places[order, 0] + side / 2).astype(np.int64).clip(0, side - 1)
+    y = (side / 2 - places[order, 1]).astype(np.int64).clip(0, side - 1)
+    drawn = np.zeros((side, side, 4))
+    drawn[y, x, :3] = (_colors(mesh, faces[face], weights) * shades)[order]
     drawn[y, x, 3] = 255
-    joined = drawn.reshape(_SIDE, _FINE, _SIDE, _FINE, 4).mean((1, 3))
+    joined = drawn.reshape(_SIDE, fine, _SIDE, fine, 4).mean((1, 3))
     joined[..., :3] *= 255 / np.maximum(joined[..., 3:], 1)
     return joined.clip(0, 255).astype(np.uint8)
 
 
-def _colors(mesh: Mesh, face: Any, weights: Any) -> Any:
+def _colors(mesh: Mesh, indices: Any, weights: Any) -> Any:
     import numpy as np
 
-    indices = mesh.faces[face]
     if mesh.vertex_colors is not None:
         return np.einsum("nk,nkc->nc", weights, mesh.vertex_colors[indices][..., :3])
     if mesh.uv is None or mesh.texture is None:
-        return np.full((len(face), 3), _GREY)
+        return np.full((len(indices), 3), _GREY)
     places = np.einsum("nk,nkc->nc", weights, mesh.uv[indices])
     pixels = np.asarray(mesh.texture.to_pil().convert("RGB"))
     height, width = pixels.shape[:2]

@@ -233,6 +233,8 @@ def write_file(path: str | os.PathLike[str], write: Callable[[BinaryIO], object]
     place = Path(path).resolve()  # a link stays a link: what it leads to is replaced
     if place.exists() and not place.is_file():
         raise ValidationError(f"cannot write {str(path)!r}: that is no file")
+    if not place.parent.is_dir():
+        raise ValidationError(f"cannot write {str(path)!r}: there is no folder {place.parent}")
     part = place.with_name(f".{place.name}.{os.getpid()}-{time.monotonic_ns()}.part")
     try:
         try:
@@ -243,7 +245,9 @@ def write_file(path: str | os.PathLike[str], write: Callable[[BinaryIO], object]
             part.unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise ValidationError(f"cannot write {str(path)!r}: {error}") from error
+        # Without the name of the part, which nobody asked to write.
+        reason = error.strerror or error
+        raise ValidationError(f"cannot write {str(path)!r}: {reason}") from error
     return place
 
 

@@ -36,7 +36,7 @@ from blazen.errors import (
 from blazen.options import LoraAdapter
 from blazen.options.diffusers import DiffusersOptions
 from blazen.testing import ImageSuite
-from blazen.testing.tiny_diffusion import save_tiny_pipeline
+from blazen.testing.tiny_diffusion import save_tiny_adapter, save_tiny_pipeline
 from blazen_diffusers import DiffusersImages, drawing, opening
 from blazen_diffusers.choosing import choose_files
 from blazen_diffusers.files import PipelineFiles, stored_type
@@ -306,8 +306,8 @@ async def test_an_image_is_the_start_of_another(shared):
         PROMPT, {"image": start, "width": 64, "height": 96, "steps": 4, "seed": 1}
     )
     assert sized.images[0].size == (64, 96)
-    odd = await shared.generate(PROMPT, {"image": picture(77, 67), "steps": 2, "seed": 1})
-    assert odd.images[0].size == (72, 64)
+    odd = {"image": picture(77, 67), "width": 72, "height": 64, "steps": 2, "seed": 1}
+    assert (await shared.generate(PROMPT, odd)).images[0].size == (72, 64)
     stream = shared.generate_stream(PROMPT, {"image": start, "steps": 4, "strength": 0.5})
     assert [piece.step async for piece in stream] == [1, 2, 2]
 
@@ -340,7 +340,11 @@ async def test_a_mask_says_where_to_paint(shared):
         ({"image": picture(), "height": 70}, "multiple of 8"),
         ({"image": picture(), "steps": 2, "strength": 0.2}, "leaves none"),
         ({"image": picture(), "strength": 0}, "leaves none"),
-        ({"image": picture(4, 64)}, "too small"),
+        ({"image": picture(4, 64)}, "multiples of 8: scale or crop it to 8×64, or"),
+        ({"image": picture(77, 67)}, "to 72×64 or 80×72, or give width= and height="),
+        ({"image": picture(77, 67), "width": 72}, "to 72×64 or 80×72"),
+        ({"image": picture(72, 67), "mask": left_half(72, 67)}, "72×64 or 72×72, and the mask"),
+        ({"image": picture(), "mask": left_half(), "width": 72}, "keeps its size, 64×64"),
         ({"mask": left_half()}, "give image="),
         ({"image": picture(), "mask": left_half(32, 64)}, "as large as the image, 64×64"),
         ({"negative_prompt": "half \ud83d"}, "half a character"),
@@ -585,6 +589,12 @@ async def test_adapters_are_applied_as_strongly_as_asked(tiny, shared, adapter):
     assert abs(both - made[1.0][0].to_array().astype(int)).max() <= 2
 
 
+async def test_a_tiny_adapter_changes_the_tiny_pipeline(tiny, shared, tmp_path):
+    plain = (await shared.generate(PROMPT, SMALL)).images
+    async with build(tiny, loras=[save_tiny_adapter(tmp_path / "style")]) as model:
+        assert (await model.generate(PROMPT, SMALL)).images != plain
+
+
 async def test_adapters_that_do_not_fit_are_refused(tiny, tmp_path):
     foreign = tmp_path / "foreign.safetensors"
     save_file({"some.other.weight": torch.zeros(4, 4)}, foreign)
@@ -719,6 +729,20 @@ async def test_the_footprint_counts_the_weights_by_their_number_type(tiny):
     assert 0.4 * stored < whole - half < 0.6 * stored
 
 
+async def test_libraries_count_once_with_the_first_that_brought_them(tiny, monkeypatch):
+    monkeypatch.setattr(blazen_torch, "_first", {})
+    first, second = build(tiny), build(tiny)
+    alone = await first.footprint()
+    assert await second.footprint() == alone
+    async with second:
+        assert await second.footprint() == alone
+        other = await first.footprint()
+    assert alone.resident["cpu"] - other.resident["cpu"] > 500 << 20
+    assert await second.footprint() == alone, "it counts what it brought when it is loaded again"
+    async with first:
+        assert await first.footprint() == other
+
+
 SD15 = {
     "model_index.json": {"_class_name": "StableDiffusionPipeline"},
     "unet/config.json": {
@@ -821,8 +845,8 @@ def test_wishes_go_before_the_plan():
 
 
 async def test_a_budget_that_is_too_small_is_an_error_before_the_load(tiny):
-    with pytest.raises(BudgetError, match="MiB"):
-        await build(tiny, memory_budget=1000).load()
+    with pytest.raises(BudgetError, match=r"MiB.*libraries not counted.*allows 1\.0 KiB"):
+        await build(tiny, memory_budget="1KiB").load()
 
 
 INDEX = {
@@ -893,6 +917,7 @@ async def test_a_pipeline_comes_from_the_hub_without_what_is_not_needed(tiny, tm
         ({"batch_size": 0}, "batch_size"),
         ({"memory_budget": "lots"}, "memory_budget"),
         ({"loras": "one.safetensors"}, "list of adapters"),
+        ({"loras": [("one.safetensors", 0.5)]}, r"LoraAdapter\('style.safetensors', 0.6\)"),
         ({"threads": 0}, "threads"),
         ({"device": "tpu"}, "tpu"),
         ({"config": ""}, "config"),

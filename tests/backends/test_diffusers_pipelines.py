@@ -225,6 +225,46 @@ async def test_a_transformer_that_packs_its_latents(tmp_path):
 # One file with all weights
 
 
+_ALL = """
+import asyncio, sys
+from pathlib import Path
+from blazen import ImageGeneration
+from blazen.options import LoraAdapter
+from blazen.testing.tiny_diffusion import save_tiny_adapter, save_tiny_pipeline
+
+async def main(folder):
+    tiny = save_tiny_pipeline(folder / "tiny")
+    pickled = save_tiny_pipeline(folder / "pickled", safe=False)
+    adapter = LoraAdapter(save_tiny_adapter(folder), 0.5)
+    asked = {"width": 64, "height": 64, "steps": 2, "seed": 1}
+    for model, settings in (
+        (tiny, {"loras": [adapter]}),
+        (tiny, {"dtype": "float16"}),
+        (pickled, {"allow_pickle": True}),
+    ):
+        settings |= {"device": "cpu", "threads": 1}
+        async with ImageGeneration.diffusers(model, **settings) as painter:
+            answer = await painter.generate("a long prompt" * 20, asked)
+            assert "is not seen" in answer.warnings[0]
+
+asyncio.run(main(Path(sys.argv[1])))
+"""
+
+
+def test_only_what_is_for_the_user_is_said(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", _ALL, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    said = [line for line in done.stderr.splitlines() if "is not seen" not in line]
+    assert said == []
+    assert done.stdout == ""
+
+
 @pytest.fixture
 def single(tiny, tmp_path):
     return save_single_file(tiny, tmp_path / "all.safetensors")
@@ -233,7 +273,7 @@ def single(tiny, tmp_path):
 async def test_a_single_file_is_the_pipeline_that_it_was(tiny, single):
     async with build(tiny) as model:
         expected = await model.generate(PROMPT, SMALL)
-        sized = await model.footprint()
+    sized = await build(tiny).footprint()
     async with build(single, config=tiny, vae_dtype="float32", dtype="bfloat16") as model:
         types = await look(model, lambda e: (e.own.unet.dtype, e.own.vae.dtype))
     assert types == (torch.bfloat16, torch.float32)
@@ -265,7 +305,7 @@ async def test_a_checker_is_never_left_out_of_a_single_file(single, tmp_path):
     async with build(single, config=checked) as model:
         answer = await model.generate(PROMPT, SMALL)
         started = await model.generate(PROMPT, {"image": picture(), "steps": 4})
-        sized = (await model.footprint()).resident["cpu"]
+    sized = (await build(single, config=checked).footprint()).resident["cpu"]
     assert answer.flagged == started.flagged == (True,)
     (weights,) = (checked / "safety_checker").glob("*.safetensors")
     weights.unlink()

@@ -15,6 +15,7 @@ import pytest
 
 from blazen.errors import MissingExtraError, ValidationError
 from blazen.types.audio import Audio
+from blazen.types.generation import ImageResponse
 from blazen.types.image import Image
 from blazen.types.record import decode, encode
 
@@ -374,6 +375,45 @@ class TestValue:
         assert base64.b64decode(png).startswith(b"\x89PNG")
         remote = Image.of('http://a.b/c"><script>')._repr_mimebundle_()["text/html"]
         assert "<script>" not in remote
+
+    @pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF"])
+    def test_a_large_one_is_scaled_down_in_a_notebook(self, form):
+        out = io.BytesIO()
+        PIL.new("RGB", (1500, 3000)).save(out, form)
+        bundle = Image.from_bytes(out.getvalue())._repr_mimebundle_()
+        media_type = "image/jpeg" if form == "JPEG" else "image/png"
+        shown = Image.from_bytes(base64.b64decode(bundle[media_type]))
+        assert shown.size == (512, 1024)
+        assert shown.media_type == media_type
+        assert bundle["text/plain"].startswith("Image(1500×3000")
+
+    def test_a_large_one_that_can_not_be_scaled_is_shown_as_it_is(self):
+        out = io.BytesIO()
+        PIL.new("RGB", (1500, 3000)).save(out, "PNG")
+        cut = out.getvalue()[:200]
+        bundle = Image.from_bytes(cut)._repr_mimebundle_()
+        assert base64.b64decode(bundle["image/png"]) == cut
+
+    def test_a_response_shows_its_images(self):
+        images = tuple(Image.from_array(np.full((4, 4, 3), shade, "uint8")) for shade in (0, 200))
+        answer = ImageResponse((*images, Image.of("http://a.b/c.png")), seeds=(7, 8, 9))
+        bundle = answer._repr_mimebundle_(include=None, exclude=None)
+        assert bundle["text/plain"] == repr(answer)
+        for image in images:
+            assert image.to_data_url() in bundle["text/html"]
+        assert bundle["text/html"].count("<img") == 3
+        assert ImageResponse(())._repr_mimebundle_() == {"text/plain": repr(ImageResponse(()))}
+
+    def test_a_folder_that_is_not_there_is_named(self, tmp_path):
+        with pytest.raises(ValidationError, match=r"there is no folder .*nowhere") as refusal:
+            Image.from_array(ramp()).save(tmp_path / "nowhere" / "a.png")
+        assert ".part" not in str(refusal.value)
+
+    def test_a_file_that_can_not_be_written_names_no_part(self, tmp_path):
+        name = f"{'x' * 245}.png"  # the part's name is longer, and no file may have it
+        with pytest.raises(ValidationError, match="cannot write") as refusal:
+            Image.from_array(ramp()).save(tmp_path / name)
+        assert ".part" not in str(refusal.value)
 
     def test_making_one_needs_no_extra(self, tmp_path):
         path = tmp_path / "a.png"

@@ -54,6 +54,31 @@ def test_a_ball_is_a_disc_without_holes():
         assert not opaque[0].any()
 
 
+def test_a_fine_mesh_is_drawn_in_part_and_without_holes(monkeypatch):
+    drawn = []
+    view = mesh_view._view
+
+    def counted(mesh, faces, corners, fine):
+        drawn.append(len(faces))
+        return view(mesh, faces, corners, fine)
+
+    monkeypatch.setattr(mesh_view, "_view", counted)
+    monkeypatch.setattr(mesh_view, "_MANY", 30_000)
+    found = trimesh.creation.icosphere(6)  # 81,920 triangles, and beside them two that are large
+    vertices = np.concatenate([found.vertices, [[3, -1, 0], [5, -1, 0], [5, 1, 0], [3, 1, 0]]])
+    at = len(found.vertices)
+    faces = np.concatenate([found.faces, [[at, at + 1, at + 2], [at, at + 2, at + 3]]])
+    colors = np.full((len(vertices), 3), (200, 20, 20), np.uint8)
+    pixels = halves(Mesh(vertices, faces, vertex_colors=colors))[0]
+    assert drawn[0] == drawn[1] < 30_000
+    assert shown(pixels)[0] > 0.8
+    monkeypatch.setattr(mesh_view, "_MANY", 1_000_000)
+    whole = halves(Mesh(vertices, faces, vertex_colors=colors))[0]
+    assert drawn[2] == len(faces)
+    inside = whole[..., 3] == 255
+    assert (pixels[inside][:, 3] == 255).mean() > 0.98
+
+
 def test_it_is_lit_and_has_its_colours():
     grey = halves(ball())[0]
     light = grey[grey[..., 3] == 255][:, 0]
