@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from blazen.protocols.rerank import Reranker as Reranker
     from blazen.protocols.sparse import LocalSparseEmbeddingModel as LocalSparseEmbeddingModel
     from blazen.protocols.sparse import SparseEmbeddingModel as SparseEmbeddingModel
+    from blazen.protocols.three_d import HostedThreeD as HostedThreeD
     from blazen.protocols.three_d import LocalThreeD as LocalThreeD
     from blazen.protocols.three_d import ThreeD as ThreeD
     from blazen.protocols.three_d import ThreeD as ThreeDGeneration
@@ -218,6 +219,7 @@ _HOMES = {
         "SparseEmbeddingModel",
     ),
     "blazen.protocols.three_d": (
+        "HostedThreeD",
         "LocalThreeD",
         "ThreeD",
     ),

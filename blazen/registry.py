@@ -158,9 +158,10 @@ def _options(name: str, cls: type, args: tuple[Any, ...], settings: Mapping[str,
     if len(args) > 1:
         raise ValidationError(f"the {name!r} backend's options are keywords, all but {fields[0]!r}")
     if not args and fields and _is_needed(cls, fields[0]) and fields[0] not in settings:
-        raise ValidationError(
-            f"the {name!r} backend needs {fields[0]!r}: a path, a hub id, a URL or a starter name"
-        )
+        forms = "a path, a hub id, a URL or a starter name"
+        if fields[0].endswith("url"):
+            forms = "a URL, such as 'https://host/v1'"
+        raise ValidationError(f"the {name!r} backend needs {fields[0]!r}: {forms}")
     try:
         return cls(*args, **settings)
     except TypeError as error:

@@ -12,7 +12,7 @@ import asyncio
 import tempfile
 from pathlib import Path
 
-from blazen import Image, ImageGeneration, ImageOptions, Mesh, MeshOptions, ThreeD
+from blazen import BlazenError, Image, ImageGeneration, ImageOptions, Mesh, MeshOptions, ThreeD
 from blazen.protocols.image import LocalImageGeneration
 from blazen.protocols.three_d import LocalThreeD
 
@@ -65,6 +65,10 @@ async def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--mesh-model", help="a TripoSR: a folder or a hub id")
     parser.add_argument("--folder", type=Path, default=Path(), help="where to write")
     asked = parser.parse_args(arguments)
+    try:
+        asked.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        parser.error(f"--folder can't be made: {error}")
     with tempfile.TemporaryDirectory() as place:
         image_model, mesh_model = asked.image_model, asked.mesh_model
         random = [w for w, m in (("image", image_model), ("mesh", mesh_model)) if m is None]
@@ -82,9 +86,11 @@ async def main(arguments: list[str] | None = None) -> None:
 
             mesh_model = save_tiny_triposr(Path(place) / "mesh")
         painter, mesher = ImageGeneration.diffusers(image_model), ThreeD.triposr(mesh_model)
-        made = await make(
-            painter, mesher, asked.prompt, asked.folder, small=asked.image_model is None
-        )
+        small = asked.image_model is None
+        try:
+            made = await make(painter, mesher, asked.prompt, asked.folder, small=small)
+        except BlazenError as error:
+            raise SystemExit(str(error)) from error
     print("wrote", *made)
 
 

@@ -46,10 +46,23 @@ async def test_a_prompt_becomes_a_mesh_without_a_network(example, tmp_path, caps
     assert len(mesh.faces) > 100
     assert mesh.vertex_colors is not None
     # Another prompt leads to another picture, and that one to another shape.
-    other = tmp_path / "other"
-    other.mkdir()
+    other = tmp_path / "new" / "other"
     await example.main(["a blue boat", "--folder", str(other)])
     assert Mesh.from_file(other / "mesh.glb") != mesh
+
+
+@pytest.mark.parametrize("which", ["--image-model", "--mesh-model"])
+async def test_a_wrong_name_ends_in_one_line(example, tmp_path, which):
+    with pytest.raises(SystemExit, match=r"there is no .*nowhere") as end:
+        await example.main([which, str(tmp_path / "nowhere"), "--folder", str(tmp_path)])
+    assert "\n" not in str(end.value)
+
+
+async def test_a_folder_that_can_not_be_made_ends_in_one_line(example, tmp_path, capsys):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(SystemExit):
+        await example.main(["--folder", str(tmp_path / "file" / "x")])
+    assert "--folder can't be made" in capsys.readouterr().err
 
 
 async def test_one_model_is_gone_before_the_next_comes(example, tmp_path, monkeypatch):

@@ -97,6 +97,15 @@ def test_a_spec_without_the_target_that_it_needs_says_so():
         registry.build("model", "good", None, {}, "a", 3)
 
 
+def test_a_url_that_is_missing_is_not_called_a_path():
+    @dataclasses.dataclass
+    class Options:
+        base_url: str
+
+    with pytest.raises(ValidationError, match="needs 'base_url': a URL, such as 'https://host/v1'"):
+        registry._options("far", Options, (), {})
+
+
 def test_a_backend_of_another_kind_is_told_apart_from_an_unknown_one():
     with pytest.raises(UnknownBackendError, match="'good' is one for model"):
         blazen.EmbeddingModel.from_spec("good:x")

@@ -34,6 +34,10 @@ class Exchange:
         self._deadline = service.deadline()
         self._reading = Reading(service, options, self._deadline)
         self._furthest = 0
+        self._is_made = False
+        """Whether it was told that the work is being done: a queue is not told of after that."""
+        self._latest: Answer | None = None
+        """The answer of which was told last."""
         self._job: str | None = None
         """The URL of the job, once it is known."""
         self._job_id: str | None = None
@@ -86,10 +90,13 @@ class Exchange:
         return answer.state == "done" and (placed or self._found or self._job is None)
 
     def _moved(self, answer: Answer) -> Iterator[MeshChunk]:
+        if answer is self._latest:  # the last one of a stream comes again when that has ended
+            return
+        self._latest = answer
         if answer.state in ("queue", "make") or answer.progress is not None:
             self._furthest = max(self._furthest, answer.progress or 0)
-            stage = "queue" if answer.state == "queue" else "make"
-            yield MeshChunk(stage, self._furthest, 100)
+            self._is_made = self._is_made or answer.state != "queue"
+            yield MeshChunk("make" if self._is_made else "queue", self._furthest, 100)
 
     async def _posted(self, file: File, form: dict[str, str]) -> httpx.Response | Answer:
         """Send the form; what comes back is read, or is a stream that is still open."""

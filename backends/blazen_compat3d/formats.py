@@ -24,6 +24,17 @@ def mesh_format(data: bytes) -> str | None:
     return None
 
 
+def begins_json(data: bytes) -> bool:
+    """Say whether bytes begin as an answer in JSON does."""
+    return data.lstrip()[:1] in (b"{", b"[")
+
+
+def begins_whole(start: bytes) -> bool:
+    """Say whether the first bytes of a stream of events are those of a mesh, or of JSON."""
+    # No event begins with #, and an OBJ often does.
+    return start[:1] == b"#" or begins_json(start) or mesh_format(start) is not None
+
+
 def missing_bytes(data: bytes) -> int:
     """Give how many bytes a GLB says it has beyond those that are here."""
     if data[:4] != b"glTF" or len(data) < 12:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from blazen.errors import ProviderError, UnsupportedError, ValidationError
 from blazen.options.compat3d import Compat3dOptions, FormValue
@@ -20,14 +20,17 @@ from blazen.types.mesh import Mesh
 from blazen_compat3d.exchange import Exchange, File
 from blazen_compat3d.formats import mesh_format
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 _SENT_AS_IT_IS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 
 
 class Compat3dProvider(ThreeD):
     """A hosted 3D service that takes an image as a form, in the way of OpenAI's API.
 
-    Nothing is loaded here. `aclose` closes the connections, and otherwise the end of the event loop
-    does.
+    Nothing is loaded here. The end of ``async with``, or `aclose`, closes the connections, and
+    otherwise the end of the event loop does.
     """
 
     Options = Compat3dOptions
@@ -58,6 +61,12 @@ class Compat3dProvider(ThreeD):
     async def aclose(self) -> None:
         """Close the connections; a later request opens new ones."""
         await self._service.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
 
     def __repr__(self) -> str:
         model = f", {self.options.model!r}" if self.options.model else ""

@@ -21,7 +21,13 @@ from blazen.remote.service import Service
 from blazen.remote.timeouts import Deadline
 from blazen_compat3d.answers import Answer, look, tells_of_error
 from blazen_compat3d.events import Events
-from blazen_compat3d.formats import described, mesh_format, missing_bytes
+from blazen_compat3d.formats import (
+    begins_json,
+    begins_whole,
+    described,
+    mesh_format,
+    missing_bytes,
+)
 
 if TYPE_CHECKING:
     import httpx
@@ -32,6 +38,8 @@ _JSON_VALUES = 200_000
 """A byte of JSON can become a hundred: more values than this are no answer."""
 _HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 """What may be half of a character, which no URL and no message can hold."""
+_ENOUGH = 16
+"""Bytes by which a stream of events is told from a whole body."""
 _BEATS = ("ping", "heartbeat", "keepalive", "keep-alive")
 
 
@@ -69,30 +77,25 @@ class Reading:
         accepted = response.status_code in (201, 202)
         if not body and accepted:
             answer = Answer(state="make")
-        elif is_json or body.lstrip()[:1] in (b"{", b"["):
-            answer = await asyncio.to_thread(self._read, body)
         else:
-            return Answer(mesh=self._checked(body), state="done")
+            answer = await self._told(body, is_json=is_json)
         location = response.headers.get("operation-location") or response.headers.get("location")
         if accepted and location and answer.job is None and answer.job_url is None:
             answer = replace(answer, job_url=self.there(location))
         return answer
 
     async def events(self, response: httpx.Response) -> AsyncGenerator[Answer, None]:
-        """Read a stream of events up to the mesh, and close it."""
+        """Read a stream of events up to the mesh, and close it; what is none is read whole."""
         self._remember(response)
-        where = self._service.shown(self._url)
-        known_as = request_id(response.headers, self._service.hide)
-        events, size = Events(), 0
+        events = Events()
         try:
-            async with aclosing(pieces(response)) as incoming:
+            async with aclosing(self._incoming(response)) as incoming:
+                piece = await anext(incoming)
+                if not piece or begins_whole(piece):
+                    body = piece + b"".join([piece async for piece in incoming])
+                    yield await self._told(body, is_json=False)
+                    return
                 while True:
-                    piece = await self._service.step(
-                        anext(incoming, b""), self._deadline, where, known_as
-                    )
-                    size += len(piece)
-                    if size > self._json_limit:
-                        raise self.odd(f"sends more than max_bytes allows: {self._limit:,}")
                     for name, data in events.feed(piece) if piece else events.end():
                         if name in _BEATS or data.strip() == "[DONE]":
                             continue
@@ -102,6 +105,7 @@ class Reading:
                             return
                     if not piece:
                         return
+                    piece = await anext(incoming)
         finally:
             await response.aclose()
 
@@ -129,6 +133,37 @@ class Reading:
     def _remember(self, response: httpx.Response) -> None:
         self._url = str(response.url)
         self._headers = response.headers
+
+    async def _incoming(self, response: httpx.Response) -> AsyncGenerator[bytes, None]:
+        """Give a body as it comes, then ``b""``; the first piece is enough to tell what it is."""
+        where = self._service.shown(self._url)
+        known_as = request_id(response.headers, self._service.hide)
+        size, held = 0, b""
+        async with aclosing(pieces(response)) as incoming:
+            while True:
+                piece = await self._service.step(
+                    anext(incoming, b""), self._deadline, where, known_as
+                )
+                size += len(piece)
+                if size > self._json_limit:
+                    raise self.odd(f"sends more than max_bytes allows: {self._limit:,}")
+                held += piece
+                if piece and size < _ENOUGH and b"\n" not in held:
+                    continue
+                if held:
+                    yield held
+                    held = b""
+                if not piece:
+                    yield b""
+                    return
+
+    async def _told(self, body: bytes, *, is_json: bool) -> Answer:
+        """Tell by its first bytes what a whole body is: servers often name the wrong type."""
+        if not body:
+            raise self.odd("is empty")
+        if begins_json(body) or (is_json and mesh_format(body) is None):
+            return await asyncio.to_thread(self._read, body)
+        return Answer(mesh=self._checked(body), state="done")
 
     async def _event(self, name: str, data: str) -> Answer:
         if name == "error":

@@ -32,6 +32,12 @@ if TYPE_CHECKING:
 CANT_START = (BudgetError, LoadError, MissingExtraError, ModelNotFoundError, errors.TimeoutError)
 """What keeps a model from starting, so that its fallback is asked."""
 
+_SAID = {
+    "image_to_mesh": "make a mesh of an image",
+    "image_to_mesh_stream": "make a mesh of an image as a stream",
+}
+"""How verbs are said that are none of English."""
+
 
 class Dispatch:
     """Asks a model by name, whatever it is asked for."""
@@ -244,6 +250,5 @@ def _shortest(one: float | None, other: float | None) -> float | None:
 
 
 def _cannot(entry: Entry, verb: str) -> UnsupportedError:
-    return UnsupportedError(
-        f"{entry.id!r} can't {verb.replace('_', ' ')}: it can be asked to {', '.join(entry.can)}"
-    )
+    said = _SAID.get(verb) or verb.replace("_", " ")
+    return UnsupportedError(f"{entry.id!r} can't {said}: it can be asked to {', '.join(entry.can)}")

@@ -72,9 +72,7 @@ class DiffusersOptions:
             parse_bytes("memory_budget", self.memory_budget)
         if isinstance(self.loras, (str, PathLike)):
             raise ValidationError(f"loras is a list of adapters, not {self.loras!r:.80}")
-        adapters = tuple(
-            one if isinstance(one, LoraAdapter) else LoraAdapter(one) for one in self.loras
-        )
+        adapters = tuple(_adapter(one) for one in self.loras)
         object.__setattr__(self, "loras", adapters)
         check_place(self.device, self.threads)
 
@@ -84,3 +82,14 @@ class DiffusersOptions:
         if self.memory_budget is None:
             return None
         return parse_bytes("memory_budget", self.memory_budget)
+
+
+def _adapter(given: LoraAdapter | str | PathLike[str]) -> LoraAdapter:
+    if isinstance(given, LoraAdapter):
+        return given
+    if not isinstance(given, (str, PathLike)):
+        raise ValidationError(
+            "each of loras is a path, a hub id with a file or a URL, or with how strongly it is "
+            f"applied LoraAdapter('style.safetensors', 0.6), not {given!r:.80}"
+        )
+    return LoraAdapter(given)

@@ -182,6 +182,8 @@ def _error(
         advice = "; check the key" if status == 401 else "; the key may not do this"
     elif status == 429:
         kind, advice = RateLimitError, "; make fewer requests, or ask for a higher limit"
+        wait = retry_after(headers)
+        advice += "" if wait is None else f"; it may be asked again in {wait:g} s"
     elif status == 404:
         advice = "; check base_url, path and model"
     text = shortened(hide(said))

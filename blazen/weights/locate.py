@@ -44,7 +44,7 @@ def locate(
     if wanted.source != "hub" and revision is not None:
         raise ValidationError(f"revision={revision!r} has no meaning for {wanted}")
     if wanted.source == "path" and wanted.path is not None:
-        path = _local(wanted.path, file)
+        path = _local(wanted.path, file, may_be_id=target == wanted.path.name)
     elif wanted.source == "starter":
         from blazen.weights.starter import starter_path
 
@@ -65,10 +65,10 @@ def locate(
     return path
 
 
-def _local(path: Path, file: str | None) -> Path:
+def _local(path: Path, file: str | None, *, may_be_id: bool) -> Path:
     path = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links
     if not path.exists():
-        raise _no_such(path)
+        raise _no_such(path, may_be_id=may_be_id)
     if file is not None:
         path = _inside(path, file)
     for part in split_parts(path.name):
@@ -87,7 +87,7 @@ def _inside(folder: Path, file: str) -> Path:
     return path
 
 
-def _no_such(path: Path) -> ModelNotFoundError:
+def _no_such(path: Path, *, may_be_id: bool = False) -> ModelNotFoundError:
     parent = path.parent
     while not parent.is_dir() and parent != parent.parent:
         parent = parent.parent
@@ -97,11 +97,10 @@ def _no_such(path: Path) -> ModelNotFoundError:
     except OSError:  # a folder that may not be listed
         there = []
     near = difflib.get_close_matches(missing, there, n=3, cutoff=0.5)
-    hint = f"did you mean {', '.join(repr(name) for name in near)}? " if near else ""
-    return ModelNotFoundError(
-        f"there is no {path}: {parent} holds no {missing!r}; {hint}A hub model is written "
-        "org/name, a starter model starter:name"
-    )
+    hint = f"; did you mean {', '.join(repr(name) for name in near)}?" if near else ""
+    if may_be_id:  # one bare word, and not what can only be a path
+        hint += "; a hub model is written org/name, a starter model starter:name"
+    return ModelNotFoundError(f"there is no {path}: {parent} holds no {missing!r}{hint}")
 
 
 def _from_url(

@@ -93,6 +93,33 @@ def refusing(status: int, message: str = "no", **headers) -> Behaviour:
 FORMS = {
     "as the body": [answering(GLB, content_type="model/gltf-binary")],
     "with a wrong content type": [answering(GLB, content_type="text/plain")],
+    "as the body that is called JSON": [answering(GLB, content_type="application/json")],
+    "as the body that is called events": [answering(GLB, content_type="text/event-stream")],
+    "as OBJ that is called JSON": [
+        answering(b"# made\n" + box().to_bytes("obj"), content_type="application/json")
+    ],
+    "as OBJ that is called events": [
+        answering(b"# made\n" + box().to_bytes("obj"), content_type="text/event-stream")
+    ],
+    "as PLY that is called events": [
+        answering(box().to_bytes("ply"), content_type="text/event-stream")
+    ],
+    "as JSON that is called events": [
+        answering({"b64_json": B64}, content_type="text/event-stream")
+    ],
+    "by a job whose content is called JSON": [
+        answering(JOB),
+        answering({**JOB, "status": "completed"}),
+        answering(GLB, content_type="application/json"),
+    ],
+    "behind a URL, and called JSON": [
+        answering({"data": [{"url": "/files/mesh.glb"}]}),
+        answering(GLB, content_type="application/json"),
+    ],
+    "behind a URL, and called events": [
+        answering({"data": [{"url": "/files/mesh.glb"}]}),
+        answering(GLB, content_type="text/event-stream"),
+    ],
     "as OBJ": [answering(box().to_bytes("obj"))],
     "as PLY": [answering(box().to_bytes("ply"))],
     "as OpenAI sends images": [answering({"created": 1, "data": [{"b64_json": B64}]})],
@@ -388,6 +415,44 @@ async def test_a_stream_that_breaks_off_leaves_its_job(end):
         assert len(server.asked) == 4
 
 
+async def test_a_broken_stream_takes_no_step_back():
+    event = b'data: {"id": "7", "status": "running", "progress": 40}\n\n'
+
+    async def behave(wire: Wire, request: Request) -> None:
+        await wire.head(content_type="text/event-stream", transfer_encoding="chunked")
+        await wire.raw(b"%x\r\n%s\r\n" % (len(event), event))
+        wire.close()
+
+    behaviours = [behave, refusing(404), answering({"status": "queued"}), answering(GLB)]
+    async with using(*behaviours) as (model, _):
+        told = [(c.stage, c.done) async for c in model.image_to_mesh_stream(PICTURE)]
+    # One for the event, and one for each time that the job was looked up.
+    assert told == [("send", 0), *[("make", 40)] * 3, ("read", 1)]
+
+
+async def test_a_first_byte_alone_is_no_event_and_no_mesh_yet():
+    async def behave(wire: Wire, request: Request) -> None:
+        await wire.head(content_type="text/event-stream")
+        for at in range(20):
+            await wire.raw(GLB[at : at + 1])
+            await asyncio.sleep(0)
+        await wire.raw(GLB[20:])
+        wire.close()
+
+    async with using(behave) as (model, _):
+        assert len((await model.image_to_mesh(PICTURE)).faces) == 12
+
+
+async def test_leaving_a_block_closes_the_connections():
+    async with serving(answering(GLB)) as server:
+        model = made(server.url)
+        async with model as entered:
+            assert entered is model
+            await model.image_to_mesh(PICTURE)
+            assert server.connected == 1
+        await asyncio.wait_for(server.until_all_left(), PATIENCE)
+
+
 def test_events_come_whole_however_they_are_cut():
     text = b"\xef\xbb\xbfevent: a\r\ndata: 1\r\ndata: 2\r\n\r\n:note\n\n"
     text += b'id: 5\ndata:{"x": "\xc3\xa9"}\n\ndata: end'
@@ -416,6 +481,12 @@ async def cut_without_a_length(wire: Wire, request: Request) -> None:
 async def cut_events(wire: Wire, request: Request) -> None:
     await wire.head(content_type="text/event-stream", transfer_encoding="chunked")
     await wire.raw(b'1a\r\ndata: {"status":"running"}\r\n')
+    wire.close()
+
+
+async def cut_as_events(wire: Wire, request: Request) -> None:
+    await wire.head(length=len(GLB), content_type="text/event-stream")
+    await wire.raw(GLB[:200])
     wire.close()
 
 
@@ -471,6 +542,13 @@ async def huge_event(wire: Wire, request: Request) -> None:
     await wire.raw(b"data: ")
     for _ in range(50):
         await wire.raw(b"A" * 1_000_000)
+    wire.close()
+
+
+async def huge_as_events(wire: Wire, request: Request) -> None:
+    await wire.head(content_type="text/event-stream")
+    for _ in range(50):
+        await wire.raw(b"glTF" * 250_000)
     wire.close()
 
 
@@ -550,7 +628,32 @@ FAULTS = {
         1,
     ),
     "an image": ([answering(PICTURE)], {}, ProviderError, "a PNG image", 200, 1),
-    "nothing": ([answering(b"")], {}, ProviderError, "is nothing", 200, 1),
+    "nothing": ([answering(b"")], {}, ProviderError, "is empty", 200, 1),
+    "nothing that is called JSON": (
+        [answering(b"", content_type="application/json")],
+        {},
+        ProviderError,
+        "is empty",
+        200,
+        1,
+    ),
+    "no events": (
+        [answering(b"", content_type="text/event-stream")],
+        {},
+        ProviderError,
+        "is empty",
+        200,
+        1,
+    ),
+    "a cut body that is called events": ([cut_as_events], {}, ProviderError, "broke", None, 1),
+    "50 MB that are called events": (
+        [huge_as_events],
+        SMALL,
+        ProviderError,
+        "max_bytes",
+        200,
+        1,
+    ),
     "a damaged mesh": (
         [answering(GLB[:12] + b"\xff" * (len(GLB) - 12))],
         {},
@@ -998,6 +1101,9 @@ def test_the_end_of_a_loop_closes_its_connections(boxes):
     blocking = blazen.blocking(model)
     assert blocking.image_to_mesh(PICTURE) == mesh
     blocking.aclose()  # that loop goes on
+    assert boxes.until_all_left()
+    with blocking as entered:
+        assert entered.image_to_mesh(PICTURE) == mesh
     assert boxes.until_all_left()
 
 

@@ -308,6 +308,10 @@ async def test_what_a_model_cannot_do_names_what_it_can():
         await whole.complete("embed", "Hello")
     with pytest.raises(UnsupportedError, match="can't complete stream"):
         whole.complete_stream("embed", "Hello")
+    with pytest.raises(UnsupportedError, match="'embed' can't make a mesh of an image: it can"):
+        await whole.image_to_mesh("embed", b"")
+    with pytest.raises(UnsupportedError, match="can't make a mesh of an image as a stream: it"):
+        whole.image_to_mesh_stream("embed", b"")
     assert loaded(whole) == []
 
 

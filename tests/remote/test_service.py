@@ -21,6 +21,7 @@ import blazen  # noqa: E402
 from blazen import AuthError, ProviderError, RateLimitError, ValidationError  # noqa: E402
 from blazen.remote import service as service_module  # noqa: E402
 from blazen.remote.body import pieces  # noqa: E402
+from blazen.remote.failures import failure  # noqa: E402
 from blazen.remote.retry import Retry  # noqa: E402
 from blazen.remote.secret import Secret  # noqa: E402
 from blazen.remote.service import Service  # noqa: E402
@@ -147,6 +148,13 @@ async def test_each_status_has_its_error(status, kind):
     assert f"answered {status}: {'it gives no reason' if status == 304 else 'too dark'}" in str(
         error
     )
+
+
+@pytest.mark.parametrize(("header", "said"), [({"retry-after": "90"}, "again in 90 s"), ({}, "")])
+def test_too_many_requests_says_when_to_come_back(header, said):
+    error = failure(429, header, b"", provider="x", where="https://x.org")
+    assert isinstance(error, RateLimitError)
+    assert str(error).endswith(said or "ask for a higher limit")
 
 
 async def test_a_page_for_people_is_not_shown():

@@ -303,6 +303,21 @@ def test_a_starter_name_goes_to_the_starters(monkeypatch, tmp_path):
     assert asked == [("embed", words)]
 
 
+@pytest.mark.parametrize(
+    ("target", "advised"),
+    [("nowher", True), ("./nowher", False), (Path("nowher"), False), ("/nowher/x.gguf", False)],
+)
+def test_what_is_only_a_path_gets_no_advice_about_the_hub(target, advised, tmp_path, monkeypatch):
+    (tmp_path / "nowhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelNotFoundError) as refusal:
+        locate(target)
+    said = str(refusal.value)
+    assert ("org/name" in said) is advised
+    assert "A hub" not in said
+    assert ("did you mean 'nowhere'?" in said) is not str(target).startswith("/")
+
+
 def test_every_error_is_ours(tmp_path):
     for target in ("nothing", "./x/y", "http://127.0.0.1:9/x", "starter:nope", "hf:x"):
         with pytest.raises(BlazenError):
