@@ -32,9 +32,22 @@ if TYPE_CHECKING:
     from blazen.hardware import Device as Device
     from blazen.local import LocalBackend as LocalBackend
     from blazen.manager.manager import ModelManager as ModelManager
+    from blazen.middleware import Limits as Limits
+    from blazen.middleware import MemoryCache as MemoryCache
+    from blazen.middleware import SqliteCache as SqliteCache
+    from blazen.middleware import with_cache as with_cache
+    from blazen.middleware import with_fallback as with_fallback
+    from blazen.middleware import with_hooks as with_hooks
+    from blazen.middleware import with_limits as with_limits
+    from blazen.middleware import with_retry as with_retry
+    from blazen.middleware import with_timeout as with_timeout
+    from blazen.middleware import with_tracing as with_tracing
+    from blazen.options import AnthropicOptions as AnthropicOptions
     from blazen.options import Compat3dOptions as Compat3dOptions
     from blazen.options import DiffusersOptions as DiffusersOptions
     from blazen.options import EmbedOptions as EmbedOptions
+    from blazen.options import GeminiEmbeddingOptions as GeminiEmbeddingOptions
+    from blazen.options import GeminiOptions as GeminiOptions
     from blazen.options import GgufEmbedOptions as GgufEmbedOptions
     from blazen.options import GgufRerankOptions as GgufRerankOptions
     from blazen.options import ImageEmbedOptions as ImageEmbedOptions
@@ -42,7 +55,13 @@ if TYPE_CHECKING:
     from blazen.options import LlamaCppOptions as LlamaCppOptions
     from blazen.options import LoraAdapter as LoraAdapter
     from blazen.options import MistralRsOptions as MistralRsOptions
+    from blazen.options import OpenAiEmbeddingOptions as OpenAiEmbeddingOptions
+    from blazen.options import OpenAiImageOptions as OpenAiImageOptions
+    from blazen.options import OpenAiOptions as OpenAiOptions
+    from blazen.options import OpenAiSpeechOptions as OpenAiSpeechOptions
+    from blazen.options import OpenAiTranscriptionOptions as OpenAiTranscriptionOptions
     from blazen.options import PiperOptions as PiperOptions
+    from blazen.options import ProviderOptions as ProviderOptions
     from blazen.options import RerankOptions as RerankOptions
     from blazen.options import SparseOptions as SparseOptions
     from blazen.options import TokenEmbedOptions as TokenEmbedOptions
@@ -51,7 +70,10 @@ if TYPE_CHECKING:
     from blazen.options import WhisperOptions as WhisperOptions
     from blazen.options import XllamaCppOptions as XllamaCppOptions
     from blazen.protocols.embedding import EmbeddingModel as EmbeddingModel
+    from blazen.protocols.embedding import HostedEmbeddingModel as HostedEmbeddingModel
     from blazen.protocols.embedding import LocalEmbeddingModel as LocalEmbeddingModel
+    from blazen.protocols.hosted import Hosted as Hosted
+    from blazen.protocols.image import HostedImageGeneration as HostedImageGeneration
     from blazen.protocols.image import ImageGeneration as ImageGeneration
     from blazen.protocols.image import LocalImageGeneration as LocalImageGeneration
     from blazen.protocols.image_embedding import ImageEmbeddingModel as ImageEmbeddingModel
@@ -59,6 +81,7 @@ if TYPE_CHECKING:
         LocalImageEmbeddingModel as LocalImageEmbeddingModel,
     )
     from blazen.protocols.local import Local as Local
+    from blazen.protocols.model import HostedModel as HostedModel
     from blazen.protocols.model import LocalModel as LocalModel
     from blazen.protocols.model import Model as Model
     from blazen.protocols.rerank import LocalReranker as LocalReranker
@@ -73,12 +96,15 @@ if TYPE_CHECKING:
         LocalTokenEmbeddingModel as LocalTokenEmbeddingModel,
     )
     from blazen.protocols.token_embedding import TokenEmbeddingModel as TokenEmbeddingModel
+    from blazen.protocols.transcription import HostedTranscription as HostedTranscription
     from blazen.protocols.transcription import LocalTranscription as LocalTranscription
     from blazen.protocols.transcription import Transcription as Transcription
     from blazen.protocols.tts import TTS as TTS
+    from blazen.protocols.tts import HostedTTS as HostedTTS
     from blazen.protocols.tts import LocalTTS as LocalTTS
     from blazen.registry import Backend as Backend
     from blazen.registry import backends as backends
+    from blazen.remote.prices import Price as Price
     from blazen.remote.retry import Retry as Retry
     from blazen.remote.secret import Secret as Secret
     from blazen.remote.timeouts import Timeouts as Timeouts
@@ -144,7 +170,10 @@ if TYPE_CHECKING:
     from blazen.types.transcription import Word as Word
     from blazen.weights.pull import pull as pull
     from blazen.weights.quantization import Quantization as Quantization
+    from blazen_anthropic import AnthropicProvider as AnthropicProvider
     from blazen_compat3d import Compat3dProvider as Compat3dProvider
+    from blazen_gemini import GeminiProvider as GeminiProvider
+    from blazen_openai import OpenAiProvider as OpenAiProvider
 
 _HOMES = {
     "blazen.bridge": (
@@ -173,10 +202,25 @@ _HOMES = {
     "blazen.hardware": ("Device",),
     "blazen.local": ("LocalBackend",),
     "blazen.manager.manager": ("ModelManager",),
+    "blazen.middleware": (
+        "Limits",
+        "MemoryCache",
+        "SqliteCache",
+        "with_cache",
+        "with_fallback",
+        "with_hooks",
+        "with_limits",
+        "with_retry",
+        "with_timeout",
+        "with_tracing",
+    ),
     "blazen.options": (
+        "AnthropicOptions",
         "Compat3dOptions",
         "DiffusersOptions",
         "EmbedOptions",
+        "GeminiEmbeddingOptions",
+        "GeminiOptions",
         "GgufEmbedOptions",
         "GgufRerankOptions",
         "ImageEmbedOptions",
@@ -184,7 +228,13 @@ _HOMES = {
         "LlamaCppOptions",
         "LoraAdapter",
         "MistralRsOptions",
+        "OpenAiEmbeddingOptions",
+        "OpenAiImageOptions",
+        "OpenAiOptions",
+        "OpenAiSpeechOptions",
+        "OpenAiTranscriptionOptions",
         "PiperOptions",
+        "ProviderOptions",
         "RerankOptions",
         "SparseOptions",
         "TokenEmbedOptions",
@@ -195,9 +245,12 @@ _HOMES = {
     ),
     "blazen.protocols.embedding": (
         "EmbeddingModel",
+        "HostedEmbeddingModel",
         "LocalEmbeddingModel",
     ),
+    "blazen.protocols.hosted": ("Hosted",),
     "blazen.protocols.image": (
+        "HostedImageGeneration",
         "ImageGeneration",
         "LocalImageGeneration",
     ),
@@ -207,6 +260,7 @@ _HOMES = {
     ),
     "blazen.protocols.local": ("Local",),
     "blazen.protocols.model": (
+        "HostedModel",
         "LocalModel",
         "Model",
     ),
@@ -228,10 +282,12 @@ _HOMES = {
         "TokenEmbeddingModel",
     ),
     "blazen.protocols.transcription": (
+        "HostedTranscription",
         "LocalTranscription",
         "Transcription",
     ),
     "blazen.protocols.tts": (
+        "HostedTTS",
         "LocalTTS",
         "TTS",
     ),
@@ -239,6 +295,7 @@ _HOMES = {
         "Backend",
         "backends",
     ),
+    "blazen.remote.prices": ("Price",),
     "blazen.remote.retry": ("Retry",),
     "blazen.remote.secret": ("Secret",),
     "blazen.remote.timeouts": ("Timeouts",),
@@ -314,7 +371,10 @@ _HOMES = {
     ),
     "blazen.weights.pull": ("pull",),
     "blazen.weights.quantization": ("Quantization",),
+    "blazen_anthropic": ("AnthropicProvider",),
     "blazen_compat3d": ("Compat3dProvider",),
+    "blazen_gemini": ("GeminiProvider",),
+    "blazen_openai": ("OpenAiProvider",),
 }
 
 # Other names of the same classes: those that the first documentation gave to one engine's answers.

@@ -93,9 +93,14 @@ class BudgetError(BlazenError):
 
 
 class ContextLengthError(BlazenError):
-    """The prompt, with what it may generate, is longer than the model's context."""
+    """The prompt, with what it may generate, is longer than the model's context.
 
-    def __init__(self, message: str, *, tokens: int, limit: int) -> None:
+    ``tokens`` and ``limit`` are ``None`` where a provider does not tell them.
+    """
+
+    def __init__(
+        self, message: str, *, tokens: int | None = None, limit: int | None = None
+    ) -> None:
         super().__init__(message)
         self.tokens = tokens
         self.limit = limit

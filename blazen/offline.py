@@ -6,7 +6,7 @@ import os
 
 _EVERYTHING = "BLAZEN_OFFLINE"
 _HUB = "HF_HUB_OFFLINE"
-_TRUE = ("1", "on", "yes", "true")
+_FALSE = ("", "0", "off", "no", "false")
 
 
 def is_offline(flag: bool | None = None) -> bool:
@@ -28,4 +28,5 @@ def forbids_remote() -> bool:
 
 
 def _is_set(name: str) -> bool:
-    return os.environ.get(name, "").strip().lower() in _TRUE
+    # What is not plainly a no is a yes: whoever sets it must be able to rely on it.
+    return os.environ.get(name, "").strip().lower() not in _FALSE

@@ -18,7 +18,7 @@ from blazen_compat3d.answers import Answer
 from blazen_compat3d.reading import Reading
 
 if TYPE_CHECKING:
-    import httpx
+    import httpx2
 
 _ACCEPT = "model/gltf-binary, application/json;q=0.9, text/event-stream;q=0.8, */*;q=0.5"
 
@@ -52,8 +52,9 @@ class Exchange:
     async def run(self, file: File, form: dict[str, str]) -> AsyncGenerator[MeshChunk, None]:
         """Make the mesh, and tell how far it is."""
         answer = Answer()
-        yield MeshChunk("send", 0, 1)
         reply = await self._posted(file, form)
+        # Only now: whoever awaits the stream has its first piece, and the form is to be sent then.
+        yield MeshChunk("send", 0, 1)
         if isinstance(reply, Answer):
             answer = reply
             self._note_job(answer)
@@ -98,14 +99,14 @@ class Exchange:
             self._is_made = self._is_made or answer.state != "queue"
             yield MeshChunk("make" if self._is_made else "queue", self._furthest, 100)
 
-    async def _posted(self, file: File, form: dict[str, str]) -> httpx.Response | Answer:
+    async def _posted(self, file: File, form: dict[str, str]) -> httpx2.Response | Answer:
         """Send the form; what comes back is read, or is a stream that is still open."""
         url = urls.joined(self._service.base_url, self._options.path)
         # A service that knows this header makes one mesh, however often it is asked.
         headers = {"Accept": _ACCEPT, "Idempotency-Key": str(uuid.uuid4())}
         content = {"headers": headers, "data": form, "files": {self._options.image_field: file}}
 
-        async def attempt() -> httpx.Response | Answer:
+        async def attempt() -> httpx2.Response | Answer:
             response = await self._service.send("POST", url, deadline=self._deadline, **content)
             if response.headers.get("content-type", "").lower().startswith("text/event-stream"):
                 return response
@@ -113,7 +114,7 @@ class Exchange:
 
         return await self._service.repeated(attempt, self._deadline, twice=False)
 
-    async def _told(self, response: httpx.Response) -> AsyncGenerator[Answer, None]:
+    async def _told(self, response: httpx2.Response) -> AsyncGenerator[Answer, None]:
         """Hear what a stream tells; where it breaks off, its job is still to be looked up."""
         try:
             async with aclosing(self._reading.events(response)) as answers:

@@ -34,7 +34,7 @@ class Compat3dProvider(ThreeD):
     """
 
     Options = Compat3dOptions
-    engine = "httpx"
+    engine = "httpx2"
 
     def __init__(self, options: Compat3dOptions) -> None:
         self.options = options
@@ -56,7 +56,7 @@ class Compat3dProvider(ThreeD):
         """Have a mesh made, and hear how far it is where the service tells."""
         picture = Image.of(image)
         form = self._form(MeshOptions.of(options))
-        return MeshStream.of(self._pieces(picture, form))
+        return MeshStream.of(self._pieces(picture, form), at_once=True)
 
     async def aclose(self) -> None:
         """Close the connections; a later request opens new ones."""

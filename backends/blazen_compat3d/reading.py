@@ -30,7 +30,7 @@ from blazen_compat3d.formats import (
 )
 
 if TYPE_CHECKING:
-    import httpx
+    import httpx2
 
 _JSON_ROOM = 1024 * 1024
 """What an answer in JSON may hold beside the mesh."""
@@ -61,7 +61,7 @@ class Reading:
         """How many seconds the latest answer asks to wait."""
         return retry_after(self._headers) or 0.0
 
-    async def whole(self, response: httpx.Response) -> Answer:
+    async def whole(self, response: httpx2.Response) -> Answer:
         """Read an answer to its end, and close it."""
         self._remember(response)
         is_json = "json" in response.headers.get("content-type", "").lower()
@@ -84,7 +84,7 @@ class Reading:
             answer = replace(answer, job_url=self.there(location))
         return answer
 
-    async def events(self, response: httpx.Response) -> AsyncGenerator[Answer, None]:
+    async def events(self, response: httpx2.Response) -> AsyncGenerator[Answer, None]:
         """Read a stream of events up to the mesh, and close it; what is none is read whole."""
         self._remember(response)
         events = Events()
@@ -130,11 +130,11 @@ class Reading:
     def _json_limit(self) -> int:
         return self._limit * 4 // 3 + _JSON_ROOM
 
-    def _remember(self, response: httpx.Response) -> None:
+    def _remember(self, response: httpx2.Response) -> None:
         self._url = str(response.url)
         self._headers = response.headers
 
-    async def _incoming(self, response: httpx.Response) -> AsyncGenerator[bytes, None]:
+    async def _incoming(self, response: httpx2.Response) -> AsyncGenerator[bytes, None]:
         """Give a body as it comes, then ``b""``; the first piece is enough to tell what it is."""
         where = self._service.shown(self._url)
         known_as = request_id(response.headers, self._service.hide)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, TypeAlias
 
 from blazen.checks import check_range, parse_bytes
 from blazen.errors import ValidationError
+from blazen.remote.keys import check_header
 from blazen.remote.retry import Retry
 from blazen.remote.secret import Secret
 from blazen.remote.timeouts import Timeouts
@@ -16,8 +16,6 @@ from blazen.remote.url import check_base_url
 
 FormValue: TypeAlias = str | int | float | bool
 
-_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_OF_THE_REQUEST = ("content-length", "content-type", "transfer-encoding")
 _OPTIONAL_TEXTS = (
     *("api_key_env", "model", "mesh_at", "job_at", "status_at", "progress_at"),
     *("job_path", "content_path"),
@@ -78,7 +76,7 @@ class Compat3dOptions:
         set_field(self, "max_bytes", parse_bytes("max_bytes", self.max_bytes))
         check_base_url(self.base_url, carries_key=False)
         for name in (self.key_header, *self.headers):
-            _check_header(name)
+            check_header(name)
         prefix = self.key_prefix
         if not (isinstance(prefix, str) and prefix.isascii() and prefix.isprintable()):
             raise ValidationError("key_prefix must be printable ASCII, as 'Bearer '")
@@ -92,13 +90,6 @@ class Compat3dOptions:
             _check_option(name)
             _check_text(f"option_fields[{name!r}]", field_name)
         check_range("poll_seconds", self.poll_seconds, at_least=0.001, at_most=3600)
-
-
-def _check_header(name: object) -> None:
-    if not isinstance(name, str) or not _HEADER.fullmatch(name):
-        raise ValidationError(f"{name!r:.60} is no name of a header")
-    if name.lower() in _OF_THE_REQUEST:
-        raise ValidationError(f"the header {name} belongs to the form, which sets it: leave it out")
 
 
 def _check_text(name: str, value: object) -> None:

@@ -6,7 +6,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 from blazen.checks import check_range
-from blazen.options import EmbedOptions, GgufEmbedOptions
+from blazen.options import (
+    EmbedOptions,
+    GeminiEmbeddingOptions,
+    GgufEmbedOptions,
+    OpenAiEmbeddingOptions,
+)
+from blazen.protocols.hosted import Hosted
 from blazen.protocols.local import Local
 from blazen.registry import Factory, Kind, O, P
 from blazen.types.embedding import EmbeddingResponse, EmbeddingStream
@@ -19,11 +25,19 @@ class EmbeddingModelFactory(Factory[P, O, "LocalEmbeddingModel"]):
     kind = "embedding"
 
 
+class HostedEmbeddingModelFactory(Factory[P, O, "HostedEmbeddingModel"]):
+    """Builds an embedding model that a provider runs."""
+
+    kind = "embedding"
+
+
 class EmbeddingModelKind(Kind):
     """The factories of `EmbeddingModel`."""
 
     kind = "embedding"
 
+    gemini = HostedEmbeddingModelFactory("gemini", GeminiEmbeddingOptions)
+    openai = HostedEmbeddingModelFactory("openai", OpenAiEmbeddingOptions)
     fastembed = EmbeddingModelFactory("fastembed", EmbedOptions)
     local = fastembed
     llamacpp = EmbeddingModelFactory("llamacpp", GgufEmbedOptions)
@@ -65,6 +79,11 @@ class EmbeddingModel(Protocol, metaclass=EmbeddingModelKind):
         No more of them than that is held, so that memory does not grow with their number.
         """
         return stream(self.embed, texts, window)
+
+
+@runtime_checkable
+class HostedEmbeddingModel(EmbeddingModel, Hosted, Protocol):
+    """An embedding model that runs elsewhere."""
 
 
 @runtime_checkable

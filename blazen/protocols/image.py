@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-from blazen.options.diffusers import DiffusersOptions
+from blazen.options import DiffusersOptions, OpenAiImageOptions
+from blazen.protocols.hosted import Hosted
 from blazen.protocols.local import Local
 from blazen.registry import Factory, Kind, O, P
 from blazen.types.generation import ImageOptions, ImageResponse, ImageStream
@@ -16,11 +17,18 @@ class ImageFactory(Factory[P, O, "LocalImageGeneration"]):
     kind = "image"
 
 
+class HostedImageFactory(Factory[P, O, "HostedImageGeneration"]):
+    """Builds an image model that a provider runs."""
+
+    kind = "image"
+
+
 class ImageGenerationKind(Kind):
     """The factories of `ImageGeneration`."""
 
     kind = "image"
 
+    openai = HostedImageFactory("openai", OpenAiImageOptions)
     diffusers = ImageFactory("diffusers", DiffusersOptions)
     diffusion = diffusers
 
@@ -36,6 +44,11 @@ class ImageGeneration(Protocol, metaclass=ImageGenerationKind):
     async def generate(self, prompt: str, options: ImageOptions | None = None) -> ImageResponse:
         """Make images."""
         return await self.generate_stream(prompt, options).collect()
+
+
+@runtime_checkable
+class HostedImageGeneration(ImageGeneration, Hosted, Protocol):
+    """An image model that runs elsewhere."""
 
 
 @runtime_checkable

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
-from blazen.options import LlamaCppOptions, MistralRsOptions, XllamaCppOptions
+from blazen.options import (
+    AnthropicOptions,
+    GeminiOptions,
+    LlamaCppOptions,
+    MistralRsOptions,
+    OpenAiOptions,
+    XllamaCppOptions,
+)
+from blazen.protocols.hosted import Hosted
 from blazen.protocols.local import Local
 from blazen.registry import Factory, Kind, O, P
 from blazen.types.chat import Messages
@@ -18,11 +26,20 @@ class ModelFactory(Factory[P, O, "LocalModel"]):
     kind = "model"
 
 
+class HostedModelFactory(Factory[P, O, "HostedModel"]):
+    """Builds a chat model that a provider runs."""
+
+    kind = "model"
+
+
 class ModelKind(Kind):
     """The factories of `Model`."""
 
     kind = "model"
 
+    anthropic = HostedModelFactory("anthropic", AnthropicOptions)
+    gemini = HostedModelFactory("gemini", GeminiOptions)
+    openai = HostedModelFactory("openai", OpenAiOptions)
     llamacpp = ModelFactory("llamacpp", LlamaCppOptions)
     xllamacpp = ModelFactory("xllamacpp", XllamaCppOptions)
     mistralrs = ModelFactory("mistralrs", MistralRsOptions)
@@ -47,6 +64,11 @@ class Model(Protocol, metaclass=ModelKind):
     ) -> ModelResponse:
         """Answer in one piece."""
         return await self.complete_stream(messages, options).collect()
+
+
+@runtime_checkable
+class HostedModel(Model, Hosted, Protocol):
+    """A chat model that runs elsewhere."""
 
 
 @runtime_checkable

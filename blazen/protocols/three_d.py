@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from blazen.options.compat3d import Compat3dOptions
 from blazen.options.triposr import TripoSrOptions
+from blazen.protocols.hosted import Hosted
 from blazen.protocols.local import Local
 from blazen.registry import Factory, Kind, O, P
 from blazen.types.generation import MeshOptions, MeshStream
 from blazen.types.mesh import Mesh
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 
 class ThreeDFactory(Factory[P, O, "LocalThreeD"]):
@@ -51,20 +48,8 @@ class ThreeD(Protocol, metaclass=ThreeDKind):
 
 
 @runtime_checkable
-class HostedThreeD(ThreeD, Protocol):
-    """A 3D model that runs elsewhere: the end of ``async with`` closes its connections."""
-
-    async def aclose(self) -> None:
-        """Close the connections; a later request opens new ones."""
-
-    async def __aenter__(self) -> Self: ...
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
+class HostedThreeD(ThreeD, Hosted, Protocol):
+    """A 3D model that runs elsewhere."""
 
 
 @runtime_checkable

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol, runtime_checkable
 
-from blazen.options import WhisperOptions
+from blazen.options import OpenAiTranscriptionOptions, WhisperOptions
+from blazen.protocols.hosted import Hosted
 from blazen.protocols.local import Local
 from blazen.registry import Factory, Kind, O, P
 from blazen.types.transcription import (
@@ -20,11 +21,18 @@ class TranscriptionFactory(Factory[P, O, "LocalTranscription"]):
     kind = "transcription"
 
 
+class HostedTranscriptionFactory(Factory[P, O, "HostedTranscription"]):
+    """Builds a transcriber that a provider runs."""
+
+    kind = "transcription"
+
+
 class TranscriptionKind(Kind):
     """The factories of `Transcription`."""
 
     kind = "transcription"
 
+    openai = HostedTranscriptionFactory("openai", OpenAiTranscriptionOptions)
     whispercpp = TranscriptionFactory("whispercpp", WhisperOptions)
 
 
@@ -43,6 +51,11 @@ class Transcription(Protocol, metaclass=TranscriptionKind):
     async def transcribe(self, request: TranscriptionRequest | Any) -> TranscriptionResponse:
         """Give the whole transcript."""
         return await self.transcribe_stream(request).collect()
+
+
+@runtime_checkable
+class HostedTranscription(Transcription, Hosted, Protocol):
+    """A transcriber that runs elsewhere."""
 
 
 @runtime_checkable

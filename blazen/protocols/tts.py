@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-from blazen.options import KokoroOptions, PiperOptions
+from blazen.options import KokoroOptions, OpenAiSpeechOptions, PiperOptions
+from blazen.protocols.hosted import Hosted
 from blazen.protocols.local import Local
 from blazen.registry import Factory, Kind, O, P
 from blazen.types.audio import Audio
@@ -17,11 +18,18 @@ class TTSFactory(Factory[P, O, "LocalTTS"]):
     kind = "tts"
 
 
+class HostedTTSFactory(Factory[P, O, "HostedTTS"]):
+    """Builds a voice that a provider runs."""
+
+    kind = "tts"
+
+
 class TTSKind(Kind):
     """The factories of `TTS`."""
 
     kind = "tts"
 
+    openai = HostedTTSFactory("openai", OpenAiSpeechOptions)
     kokoro = TTSFactory("kokoro", KokoroOptions)
     piper = TTSFactory("piper", PiperOptions)
 
@@ -37,6 +45,11 @@ class TTS(Protocol, metaclass=TTSKind):
     async def speak(self, text: str, options: SpeechOptions | None = None) -> Audio:
         """Speak, and give the whole audio."""
         return await self.speak_stream(text, options).collect()
+
+
+@runtime_checkable
+class HostedTTS(TTS, Hosted, Protocol):
+    """A voice that runs elsewhere."""
 
 
 @runtime_checkable

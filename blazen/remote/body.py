@@ -4,29 +4,35 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
+
+from blazen.errors import TimeoutError  # noqa: A004 - the name that users expect
+from blazen.remote.failures import network_errors
+from blazen.remote.timeouts import Deadline
 
 if TYPE_CHECKING:
-    import httpx
+    import httpx2
 
+_ERROR_BYTES = 64 * 1024
+_ERROR_SECONDS = 5.0
 _PIECE = 256 * 1024
 _PLAIN = ("", "identity")
 _PACKED = ("gzip", "x-gzip", "deflate")
 
 
-async def pieces(response: httpx.Response) -> AsyncGenerator[bytes, None]:
+async def pieces(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
     """Give the body as it comes; close what this gives, and the response.
 
     Nothing packed was asked for, but some stores send a file only as it lies there. It is unpacked
     here, for the client would do that to the end at once: a few bytes may be gigabytes.
     """
-    import httpx
+    import httpx2
 
     packed = response.headers.get("content-encoding", "").strip().lower()
     if packed not in (*_PLAIN, *_PACKED):
-        raise httpx.DecodingError(f"it is packed as {packed!r:.40}, which was not asked for")
+        raise httpx2.DecodingError(f"it is packed as {packed!r:.40}, which was not asked for")
     unpack = None if packed in _PLAIN else _Unpacking()
-    async with aclosing(cast("AsyncGenerator[bytes, None]", response.aiter_raw())) as incoming:
+    async with aclosing(response.aiter_raw()) as incoming:
         async for piece in incoming:
             if unpack is None:
                 yield piece
@@ -37,7 +43,7 @@ async def pieces(response: httpx.Response) -> AsyncGenerator[bytes, None]:
         unpack.expect_end()
 
 
-async def beginning(response: httpx.Response, enough: int) -> bytes:
+async def beginning(response: httpx2.Response, enough: int) -> bytes:
     """Read a body to its end, or until it is larger than what is wanted of it."""
     body = bytearray()
     async with aclosing(pieces(response)) as incoming:
@@ -48,6 +54,23 @@ async def beginning(response: httpx.Response, enough: int) -> bytes:
     return bytes(body)
 
 
+async def said(response: httpx2.Response, deadline: Deadline) -> bytes:
+    """Give what an answer says about its error, and close it.
+
+    However badly it says it, its status says enough: an error page that never ends does not hide
+    that.
+    """
+    patience = Deadline(min(_ERROR_SECONDS, deadline.left()), what="an error page")
+    try:
+        return await patience.wait(beginning(response, _ERROR_BYTES))
+    except TimeoutError:
+        return b""
+    except network_errors():
+        return b""
+    finally:
+        await response.aclose()
+
+
 class _Unpacking:
     def __init__(self) -> None:
         import zlib
@@ -56,7 +79,7 @@ class _Unpacking:
         self._unpack = zlib.decompressobj(zlib.MAX_WBITS | 32)  # gzip and zlib alike
 
     def feed(self, packed: bytes) -> Iterator[bytes]:
-        import httpx
+        import httpx2
 
         try:
             while packed:
@@ -65,10 +88,10 @@ class _Unpacking:
                 if part:
                     yield part
         except self._zlib.error as error:
-            raise httpx.DecodingError(f"what it packed can't be unpacked: {error}") from error
+            raise httpx2.DecodingError(f"what it packed can't be unpacked: {error}") from error
 
     def expect_end(self) -> None:
-        import httpx
+        import httpx2
 
         if not self._unpack.eof:
-            raise httpx.DecodingError("what it packed lacks its end")
+            raise httpx2.DecodingError("what it packed lacks its end")

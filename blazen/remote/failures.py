@@ -10,17 +10,20 @@ from typing import Any
 from blazen.errors import (
     AuthError,
     BlazenError,
+    ContextLengthError,
     ProviderError,
     RateLimitError,
     TimeoutError,  # noqa: A004 - the name that users expect
 )
-from blazen.remote.retry import retry_after
+from blazen.remote.lengths import too_long
+from blazen.remote.retry import is_distrust, retry_after
 from blazen.remote.timeouts import Timeouts
 
 _REQUEST_IDS = ("x-request-id", "request-id", "x-amzn-requestid", "x-ms-request-id", "cf-ray")
 _TEXTS = ("message", "detail", "error_message", "error_description", "reason", "msg", "title")
 _LONGEST = 300
 _DEEPEST = 8
+_READ = 4096
 
 # Words by which services name a failure in a body whose status says that all is well.
 _MEANINGS = (
@@ -41,14 +44,18 @@ def failure(
     where: str,
     hide: Callable[[str], str] = str,
     had_key: bool = True,
-) -> ProviderError:
+) -> BlazenError:
     """Give the error for an answer whose status says that it is one.
 
     ``hide`` takes the key out of what the server says; ``had_key`` says that it was sent at all.
     """
-    said = said_in(_parsed(body))
+    told = _parsed(body)
+    said = said_in(told)
     if not said and not _is_html(headers):
         said = body.decode("utf-8", "replace").strip()
+    length = too_long(told, said[:_READ]) if status in (400, 413, 422) else None
+    if length is not None:
+        return _length(length, said, where=where, hide=hide)
     return _error(status, headers, said, provider=provider, where=where, hide=hide, had_key=had_key)
 
 
@@ -60,7 +67,7 @@ def failure_inside(
     where: str,
     hide: Callable[[str], str] = str,
     status: int = 200,
-) -> ProviderError:
+) -> BlazenError:
     """Give the error that a body tells of, although its status said nothing.
 
     ``status`` becomes the one that the body names or means, where that is to be known.
@@ -71,7 +78,11 @@ def failure_inside(
             status = _status_in(holder) or status
             if status >= 400:
                 break
-    return _error(status, headers, said_in(answer), provider=provider, where=where, hide=hide)
+    said = said_in(answer)
+    length = too_long(answer, said[:_READ])
+    if length is not None:
+        return _length(length, said, where=where, hide=hide)
+    return _error(status, headers, said, provider=provider, where=where, hide=hide)
 
 
 def failure_of_job(
@@ -104,37 +115,65 @@ def broken(
     ``error`` is the HTTP client's own. It loses its tracebacks: the variables in them hold the
     request as it was sent, with its key.
     """
-    import httpx
+    import httpx2
 
-    below: BaseException | None = error
-    while below is not None:
-        below.__traceback__ = None
-        below = below.__cause__ or below.__context__
-    if isinstance(error, httpx.ConnectTimeout):
+    stripped(error)
+    if isinstance(error, httpx2.ConnectTimeout):
         return TimeoutError(
             f"{where} did not accept a connection within {timeouts.connect:g} s: check base_url, "
             "or raise timeouts.connect"
         )
-    if isinstance(error, httpx.TimeoutException):
+    if isinstance(error, httpx2.TimeoutException):
         return TimeoutError(
             f"{where} was silent for {timeouts.idle:g} s: raise timeouts.idle if it takes that long"
         )
     what = "broke the connection off"
-    if isinstance(error, (httpx.ConnectError, httpx.ProxyError)):
+    if is_distrust(error):
+        what = (
+            "shows a certificate that is not trusted here; see that this machine has its own "
+            "(ca-certificates), or name a file with more in SSL_CERT_FILE"
+        )
+    elif isinstance(error, (httpx2.ConnectError, httpx2.ProxyError)):
         what = "could not be reached; check base_url, the network and its proxies"
-    elif isinstance(error, (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError)):
+    elif isinstance(error, (httpx2.InvalidURL, httpx2.UnsupportedProtocol, UnicodeError)):
         what = "is no URL that can be asked"
-    elif isinstance(error, httpx.DecodingError):
+    elif isinstance(error, httpx2.DecodingError):
         what = "sends what can't be read"
     reason = shortened(hide(str(error))) or type(error).__name__
     return ProviderError(f"{where} {what}: {reason}", provider=provider, request_id=known_as)
 
 
+def network_errors() -> tuple[type[Exception], ...]:
+    """Give what an HTTP client may raise for a connection, or for what comes over it."""
+    import anyio
+    import httpx2
+
+    return (
+        httpx2.HTTPError,
+        httpx2.StreamError,
+        httpx2.InvalidURL,
+        anyio.ClosedResourceError,
+        anyio.BrokenResourceError,
+        anyio.EndOfStream,
+        OSError,
+        UnicodeError,
+    )
+
+
+def stripped(error: BaseException) -> BaseException:
+    """Give an error without its tracebacks: their variables hold the request with its key."""
+    below: BaseException | None = error
+    while below is not None:
+        below.__traceback__ = None
+        below = below.__cause__ or below.__context__
+    return error
+
+
 def is_break(error: BlazenError) -> bool:
     """Say whether an error is about the connection, and not about what came over it."""
-    import httpx
+    import httpx2
 
-    return isinstance(error.__cause__, httpx.TransportError)
+    return isinstance(error.__cause__, httpx2.TransportError)
 
 
 def said_in(answer: Any, depth: int = 0) -> str:
@@ -164,6 +203,18 @@ def shortened(text: str) -> str:
 def request_id(headers: Mapping[str, str], hide: Callable[[str], str] = str) -> str | None:
     """Give the name under which the server knows the request."""
     return next((hide(headers[name])[:200] for name in _REQUEST_IDS if headers.get(name)), None)
+
+
+def _length(
+    length: tuple[int | None, int | None], said: str, *, where: str, hide: Callable[[str], str]
+) -> ContextLengthError:
+    tokens, limit = length
+    text = shortened(hide(said)) or "it is longer than the model's context"
+    return ContextLengthError(
+        f"{where} can't take a prompt of this length: {text}; give fewer or shorter messages",
+        tokens=tokens,
+        limit=limit,
+    )
 
 
 def _error(

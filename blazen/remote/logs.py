@@ -13,8 +13,8 @@ from contextvars import ContextVar
 
 from blazen.remote.url import shown
 
-_CLIENT = "httpx"
-_WIRE = tuple(f"httpcore.{part}" for part in ("connection", "http11", "proxy", "socks"))
+_CLIENT = "httpx2"
+_WIRE = tuple(f"httpcore2.{part}" for part in ("connection", "http11", "proxy", "socks"))
 
 _ours: ContextVar[bool] = ContextVar("ours", default=False)
 

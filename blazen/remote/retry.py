@@ -59,9 +59,14 @@ async def repeated(
     *,
     repeatable: Callable[[BlazenError], bool],
     left: Callable[[], float],
+    who: str,
 ) -> T:
-    """Give what an attempt gives, made again while that is safe and there is time left."""
+    """Give what an attempt gives, made again while that is safe and there is time left.
+
+    ``who`` is asked, as the log has it.
+    """
     import asyncio  # here, for the options import this module
+    import logging
 
     failed = 0
     while True:
@@ -72,31 +77,42 @@ async def repeated(
             pause = retry.pause(failed, getattr(error, "retry_after", None))
             if pause is None or pause >= left() or not repeatable(error):
                 raise
+            # No message: it may quote what was asked.
+            status = getattr(error, "status", None)
+            logging.getLogger("blazen").info(
+                "%s: %s%s, again in %.1f s (%d of %d)",
+                who, type(error).__name__, f" {status}" if status else "", pause, failed,
+                retry.times,
+            )  # fmt: skip
         await asyncio.sleep(pause)
 
 
-def is_repeatable(error: BlazenError, *, twice: bool) -> bool:
+def is_repeatable(error: BlazenError, *, twice: bool, after_silence: bool = True) -> bool:
     """Say whether a request that failed so may be made again.
 
-    ``twice`` says that it may take effect twice, as one that only reads may.
+    ``twice`` says that it may take effect twice, as one that only reads may; ``after_silence`` that
+    one may too to which the server said nothing for as long as it might.
     """
-    import httpx
+    import httpx2
 
     cause = error.__cause__
-    if isinstance(cause, (httpx.ConnectError, httpx.ConnectTimeout)):
-        return not _is_distrust(cause)  # nothing was sent
-    lost = (httpx.NetworkError, httpx.RemoteProtocolError, httpx.TimeoutException)
+    if isinstance(cause, (httpx2.ConnectError, httpx2.ConnectTimeout)):
+        return not is_distrust(cause)  # nothing was sent
+    if isinstance(cause, httpx2.TimeoutException) and not after_silence:
+        return False
+    lost = (httpx2.NetworkError, httpx2.RemoteProtocolError, httpx2.TimeoutException)
     status = error.status if isinstance(error, ProviderError) else None
     return status in BUSY or (twice and (status in LOST or isinstance(cause, lost)))
 
 
-def _is_distrust(error: BaseException | None) -> bool:
+def is_distrust(error: BaseException | None) -> bool:
     """Say whether an error is about a certificate, which will be no better the next time."""
     import ssl
 
-    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+    # Below one of our own is what another model met.
+    while error is not None and not isinstance(error, (ssl.SSLCertVerificationError, BlazenError)):
         error = error.__cause__ or error.__context__
-    return error is not None
+    return isinstance(error, ssl.SSLCertVerificationError)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

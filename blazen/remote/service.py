@@ -9,27 +9,25 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from blazen.errors import (
     BlazenError,
     ProviderError,
-    TimeoutError,  # noqa: A004 - the name that users expect
     ValidationError,
 )
 from blazen.offline import forbids_remote
 from blazen.remote import url as urls
-from blazen.remote.body import beginning
+from blazen.remote.body import beginning, said
 from blazen.remote.client import Clients, open_client
-from blazen.remote.failures import broken, failure, request_id
+from blazen.remote.failures import broken, failure, network_errors, request_id
+from blazen.remote.keys import Keys
 from blazen.remote.logs import kept_short
 from blazen.remote.retry import Retry, is_repeatable, repeated
 from blazen.remote.secret import Secret
 from blazen.remote.timeouts import Deadline, Timeouts
 
 if TYPE_CHECKING:
-    import httpx
+    import httpx2
 
 T = TypeVar("T")
 
 _REDIRECTS = 5
-_ERROR_BYTES = 64 * 1024
-_ERROR_SECONDS = 5.0
 
 
 class Service:
@@ -55,7 +53,7 @@ class Service:
         self.provider = provider
         self.timeouts = timeouts
         self.retry = retry
-        self._secrets = dict(secrets)
+        self._keys = Keys(self.base_url, secrets)
         self._allow_http = allow_http
         host = urls.split(self.base_url).hostname
         what = f"the {provider!r} backend"
@@ -67,11 +65,7 @@ class Service:
 
     def hide(self, text: str) -> str:
         """Give a text without any of the secrets."""
-        # The longest first, for one may be the beginning of another.
-        secrets = [secret for _, secret in self._secrets.values()]
-        for secret in sorted(secrets, key=lambda secret: len(secret.reveal()), reverse=True):
-            text = secret.hidden_in(text)
-        return text
+        return self._keys.hide(text)
 
     def shown(self, url: str) -> str:
         """Give a URL for a message, without what may be secret."""
@@ -93,11 +87,12 @@ class Service:
             self.retry,
             repeatable=partial(is_repeatable, twice=twice),
             left=deadline.left,
+            who=f"{self.provider} at {self.shown(self.base_url)}",
         )
 
     async def send(
         self, method: str, url: str, *, deadline: Deadline, **content: Any
-    ) -> httpx.Response:
+    ) -> httpx2.Response:
         """Make one request and give its answer with the body still to be read: close it.
 
         A status that tells of an error is raised. Redirects are followed where nothing leaks.
@@ -114,15 +109,14 @@ class Service:
             if not response.has_redirect_location:
                 return await self._checked(response, deadline)
             await response.aclose()
-            # The client has refused what is no URL.
-            target = str(response.url.join(response.headers["location"]))
+            target = self._target(response)
             await self._check_named(target, deadline)
             method, content = self._redirected(method, target, response, content)
             url = target
         raise self._refused(f"{self.shown(url)} redirects again and again", response)
 
     async def read(
-        self, response: httpx.Response, deadline: Deadline, *, limit: int, advice: str
+        self, response: httpx2.Response, deadline: Deadline, *, limit: int, advice: str
     ) -> bytes:
         """Read the whole body, unless it is larger than the limit."""
         where = self.shown(str(response.url))
@@ -140,20 +134,9 @@ class Service:
         self, step: Awaitable[T], deadline: Deadline, where: str, known_as: str | None = None
     ) -> T:
         """Await one step of an exchange; what the HTTP client raises becomes one of our errors."""
-        import anyio
-        import httpx
-
         try:
             return await deadline.wait(step)
-        except (
-            httpx.HTTPError,
-            httpx.StreamError,
-            httpx.InvalidURL,
-            anyio.ClosedResourceError,
-            anyio.BrokenResourceError,
-            OSError,
-            UnicodeError,
-        ) as error:
+        except network_errors() as error:
             if isinstance(error, BlazenError):
                 raise
             raise broken(
@@ -167,47 +150,33 @@ class Service:
 
     async def _once(
         self,
-        client: httpx.AsyncClient,
+        client: httpx2.AsyncClient,
         method: str,
         url: str,
         deadline: Deadline,
         content: Mapping[str, Any],
-    ) -> httpx.Response:
-        async def exchange() -> httpx.Response:
+    ) -> httpx2.Response:
+        async def exchange() -> httpx2.Response:
             request = client.build_request(method, url, **content)
             try:
                 with kept_short():
-                    return await client.send(request, stream=True, auth=self._signed)
+                    return await client.send(request, stream=True, auth=self._keys.sign)
             finally:
-                # The answer, and the error, hold their request: it is sent, and needs no key now.
-                for name in self._secrets:
-                    request.headers.pop(name, None)
+                self._keys.unsign(request)
 
         return await self.step(exchange(), deadline, self.shown(url))
 
-    def _signed(self, request: httpx.Request) -> httpx.Request:
-        # Every request passes here, whoever named its URL: the one place where keys are put in.
-        if self._is_ours(str(request.url)):
-            for name, (prefix, secret) in self._secrets.items():
-                request.headers[name] = prefix + secret.reveal()
-        return request
-
-    def _is_ours(self, url: str) -> bool:
-        import httpx
-
-        return urls.origin(url) == urls.origin(str(httpx.URL(self.base_url)))
-
     async def _check_named(self, url: str, deadline: Deadline) -> None:
         """Refuse a URL that the service named, where it leads to what only this side can reach."""
-        import httpx
+        import httpx2
 
         try:
             # As the client reads it: what two parsers read differently would pass here.
-            target = str(httpx.URL(url))
+            target = str(httpx2.URL(url))
             host, scheme = urls.split(target).hostname or "", urls.split(target).scheme
-        except (ValidationError, httpx.InvalidURL, UnicodeError) as error:
+        except (ValidationError, httpx2.InvalidURL, UnicodeError) as error:
             raise self._refused(f"the service names a URL that is none: {error}") from error
-        if self._is_ours(target):
+        if self._keys.is_ours(target):
             return
         ours = urls.split(self.base_url)
         if scheme == "http" and ours.scheme == "https" and not self._allow_http:
@@ -223,8 +192,16 @@ class Service:
                 "nothing was sent there"
             )
 
+    def _target(self, response: httpx2.Response) -> str:
+        import httpx2
+
+        try:
+            return str(response.url.join(response.headers["location"]))
+        except (httpx2.InvalidURL, UnicodeError) as error:
+            raise self._refused(f"Invalid URL in location header: {error}") from error
+
     def _redirected(
-        self, method: str, target: str, response: httpx.Response, content: dict[str, Any]
+        self, method: str, target: str, response: httpx2.Response, content: dict[str, Any]
     ) -> tuple[str, dict[str, Any]]:
         """Give the request that a redirect asks for, unless what it would carry is not for it."""
         here = str(response.url)
@@ -240,32 +217,24 @@ class Service:
             )
         return method, content
 
-    async def _checked(self, response: httpx.Response, deadline: Deadline) -> httpx.Response:
+    async def _checked(self, response: httpx2.Response, deadline: Deadline) -> httpx2.Response:
         if response.is_success:
             return response
         raise await self._failure(response, deadline)
 
-    async def _failure(self, response: httpx.Response, deadline: Deadline) -> ProviderError:
+    async def _failure(self, response: httpx2.Response, deadline: Deadline) -> BlazenError:
         url = str(response.url)
-        where, body = self.shown(url), b""
-        patience = Deadline(min(_ERROR_SECONDS, deadline.left()), what=where)
-        try:
-            body = await self.step(beginning(response, _ERROR_BYTES), patience, where)
-        except (ProviderError, TimeoutError):
-            pass  # the status says enough: an error page that never ends does not hide it
-        finally:
-            await response.aclose()
         return failure(
             response.status_code,
             response.headers,
-            body,
+            await said(response, deadline),
             provider=self.provider,
-            where=where,
+            where=self.shown(url),
             hide=self.hide,
-            had_key=self._is_ours(url),
+            had_key=self._keys.is_ours(url),
         )
 
-    def _refused(self, message: str, response: httpx.Response | None = None) -> ProviderError:
+    def _refused(self, message: str, response: httpx2.Response | None = None) -> ProviderError:
         return ProviderError(
             self.hide(message),
             provider=self.provider,

@@ -44,7 +44,7 @@ class Deadline:
 
     async def wait(self, step: Awaitable[T]) -> T:
         """Await one step; when the time is up the step is cancelled."""
-        # anyio comes with httpx. Unlike asyncio.wait_for it loses no result to a race, and unlike
+        # anyio comes with httpx2. Unlike asyncio.wait_for it loses no result to a race, and unlike
         # asyncio.timeout it is there on Python 3.10.
         import anyio
 

@@ -209,7 +209,12 @@ class ModelSuite(StreamSuite, AnsweringSuite, LocalSuite):
             pytest.skip("the suite has no too_long_prompt")
         with pytest.raises(ContextLengthError) as refusal:
             await model.complete(self.say(self.too_long_prompt), self.options(self.max_tokens))
-        assert refusal.value.tokens > refusal.value.limit > 0
+        tokens, limit = refusal.value.tokens, refusal.value.limit
+        assert limit is None or limit > 0
+        assert tokens is None or limit is None or tokens > limit
+        if hasattr(model, "load"):
+            assert tokens is not None, "an engine here can count"
+            assert limit is not None
         await self.ask(model, self.questions(1)[0])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, TypeAlias
 
@@ -107,6 +107,11 @@ class ChatMessage(Record):
     name: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
+    state: dict[str, Any] | None = field(default=None, repr=False)
+    """What a provider wants back with this message as it gave it, by the provider's name.
+
+    The signatures of its thinking, for instance. Other providers and local engines leave it out.
+    """
 
     def __post_init__(self) -> None:
         check_choice("a message's role", self.role, [role.value for role in Role])
@@ -120,6 +125,8 @@ class ChatMessage(Record):
                 raise ValidationError(
                     f"a part of a message is a text, an Image or an Audio, not {part!r:.80}"
                 )
+        if self.state is not None and not isinstance(self.state, dict):
+            raise ValidationError(f"a message's state is a dictionary, not {self.state!r:.80}")
         if self.role is Role.Tool and not self.tool_call_id:
             raise ValidationError("a tool's message needs the tool_call_id that it answers")
 
@@ -138,9 +145,15 @@ class ChatMessage(Record):
         return cls(Role.User, _content(content))
 
     @classmethod
-    def assistant(cls, text: str = "", *, tool_calls: Iterable[ToolCall] = ()) -> ChatMessage:
-        """Repeat what the model said."""
-        return cls(Role.Assistant, text, tool_calls=tuple(tool_calls))
+    def assistant(
+        cls,
+        text: str = "",
+        *,
+        tool_calls: Iterable[ToolCall] = (),
+        state: dict[str, Any] | None = None,
+    ) -> ChatMessage:
+        """Repeat what the model said; `ModelResponse.message` is that of a whole answer."""
+        return cls(Role.Assistant, text, tool_calls=tuple(tool_calls), state=state)
 
     @classmethod
     def tool(cls, text: str, *, tool_call_id: str) -> ChatMessage:

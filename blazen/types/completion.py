@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from blazen.checks import check_choice, check_range
 from blazen.errors import OutputError, UnsupportedError, ValidationError
-from blazen.types.chat import Tool, ToolCall
+from blazen.types.chat import ChatMessage, Tool, ToolCall
 from blazen.types.record import Record, Settings
 from blazen.types.response_format import ResponseFormat
 from blazen.types.route import Route
@@ -139,6 +139,10 @@ class InferenceUsage(Record):
     """How many of the prompt's tokens the engine had seen before."""
     estimated: bool = False
     """Whether blazen counted, because the engine did not say."""
+    reasoning_tokens: int = 0
+    """How many of the completion's tokens were spent on reasoning."""
+    cost: float | None = None
+    """What a provider takes for it, in US dollars; ``None`` where the price is not known."""
 
     @property
     def total_tokens(self) -> int:
@@ -200,6 +204,12 @@ class InferenceChunk(Record):
     finish_reason: FinishReason | None = None
     usage: InferenceUsage | None = None
     timing: InferenceTiming | None = None
+    model: str | None = None
+    """The model that answers, where the backend says it anew."""
+    raw: dict[str, Any] | None = None
+    """What the backend said beyond this; the pieces' are joined, a later value over an earlier."""
+    state: dict[str, Any] | None = None
+    """What a provider wants back with the answer, as `ChatMessage.state`; joined likewise."""
 
 
 @dataclass(frozen=True)
@@ -219,8 +229,15 @@ class ModelResponse(Record):
     model: str = ""
     raw: dict[str, Any] | None = field(default=None, compare=False, repr=False)
     """What the backend said beyond this, as it said it."""
+    state: dict[str, Any] | None = field(default=None, compare=False, repr=False)
+    """What a provider wants back with this answer; `message` holds it."""
     route: Route | None = field(default=None, compare=False)
     """Which of a manager's models answered, where there was a choice."""
+
+    @property
+    def message(self) -> ChatMessage:
+        """The answer as the message to go on with: append it to the conversation."""
+        return ChatMessage.assistant(self.content, tool_calls=self.tool_calls, state=self.state)
 
 
 class InferenceChunkStream(Stream[InferenceChunk, ModelResponse]):
@@ -241,6 +258,9 @@ class InferenceChunkStream(Stream[InferenceChunk, ModelResponse]):
         self._finish_reason: FinishReason | None = None
         self._usage: InferenceUsage | None = None
         self._timing: InferenceTiming | None = None
+        self._model = ""
+        self._raw: dict[str, Any] | None = None
+        self._state: dict[str, Any] | None = None
 
     def _add(self, piece: InferenceChunk) -> None:
         if piece.content:
@@ -253,6 +273,11 @@ class InferenceChunkStream(Stream[InferenceChunk, ModelResponse]):
         self._finish_reason = piece.finish_reason or self._finish_reason
         self._usage = piece.usage or self._usage
         self._timing = piece.timing or self._timing
+        self._model = piece.model or self._model
+        if piece.raw is not None:
+            self._raw = {**(self._raw or {}), **piece.raw}
+        if piece.state is not None:
+            self._state = {**(self._state or {}), **piece.state}
 
     def _end(self, *, whole: bool) -> None:
         if self._finish_reason is None:
@@ -289,6 +314,9 @@ class InferenceChunkStream(Stream[InferenceChunk, ModelResponse]):
             finish_reason=self._finish_reason,
             usage=self._usage,
             timing=self._timing,
+            model=self._model,
+            raw=self._raw,
+            state=self._state,
             route=self.route,
         )
 

@@ -137,6 +137,8 @@ class EmbeddingUsage(Record):
     tokens: int
     truncated: int = 0
     """How many texts were longer than the model reads, and lost their end."""
+    cost: float | None = None
+    """What a provider takes for it, in US dollars; ``None`` where the price is not known."""
 
 
 @dataclass(frozen=True)
@@ -186,18 +188,26 @@ class EmbeddingStream(Stream[EmbeddingResponse, EmbeddingUsage]):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._usage = EmbeddingUsage(0)
+        self._cost: float | None = 0.0
 
     def _add(self, piece: EmbeddingResponse) -> None:
         if piece.usage is not None:
+            self._cost = _sum(self._cost, piece.usage.cost)
             self._usage = EmbeddingUsage(
                 self._usage.tokens + piece.usage.tokens,
                 self._usage.truncated + piece.usage.truncated,
+                self._cost,
             )
 
     @property
     def response(self) -> EmbeddingUsage:
         """How much was embedded so far."""
         return self._usage
+
+
+def _sum(one: float | None, other: float | None) -> float | None:
+    # What is not known of a part is not known of the whole.
+    return None if one is None or other is None else one + other
 
 
 def as_texts(texts: str | Sequence[str]) -> list[str]:

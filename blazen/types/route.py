@@ -24,6 +24,13 @@ class Route(Record):
     """Why each one before it did not."""
 
 
+def joined_route(own: Route | None, inner: Route | None) -> Route | None:
+    """Put a decision and one that was made behind it into one way."""
+    if own is None or inner is None:
+        return own or inner
+    return Route(own.asked, inner.answered, own.reasons + inner.reasons)
+
+
 def with_route(answer: T, route: Route) -> T:
     """Give an answer that says by which way it came, where its kind has a place for that."""
     if dataclasses.is_dataclass(answer) and not isinstance(answer, type):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -49,13 +50,22 @@ class Stream(Generic[T, R]):
         self._source: Source[T] | None = None
         self._busy = False
         self._ended = False
+        self._starter: asyncio.Task[Any] | None = None
+        self._stopped: asyncio.Event | None = None
 
     @classmethod
-    def of(cls, pieces: AsyncIterator[T]) -> Self:
-        """Make a stream of an asynchronous generator."""
+    def of(cls, pieces: AsyncIterator[T], *, at_once: bool = False) -> Self:
+        """Make a stream of an asynchronous generator.
+
+        ``at_once`` has the first piece come while the stream starts, so that what can't begin fails
+        there; otherwise the generator is not run before a piece is read.
+        """
 
         async def start() -> Source[T]:
-            return _Generated(pieces)
+            source = _Generated(pieces)
+            if at_once:
+                await source.begin()
+            return source
 
         return cls(start)
 
@@ -136,6 +146,10 @@ class Stream(Generic[T, R]):
         self._finish()
         if self._source is not None:
             await self._source.aclose()
+        elif self._starter is not None:
+            self._stopped = asyncio.Event()
+            self._starter.cancel()
+            await self._stopped.wait()
 
     def abandon(self) -> None:
         """Stop the engine at its next piece without waiting for it."""
@@ -157,17 +171,24 @@ class Stream(Generic[T, R]):
         if start is None:
             return None
         self._busy = True
+        self._starter = asyncio.current_task()
         try:
             source = await start()
-        except BaseException:
+            if self._ended:  # left while it was starting
+                await source.aclose()
+                return None
+            self._source = source
+        except BaseException as error:
             self._finish()
-            raise
+            if self._stopped is None or not isinstance(error, asyncio.CancelledError):
+                raise
+            _uncancel(self._starter)
+            return None
         finally:
             self._busy = False
-        if self._ended:  # closed while it was starting
-            await source.aclose()
-            return None
-        self._source = source
+            self._starter = None
+            if self._stopped is not None:
+                self._stopped.set()
         return source
 
     def _expect_no_reader(self) -> None:
@@ -204,21 +225,29 @@ class _Generated(Generic[T]):
 
     def __init__(self, pieces: AsyncIterator[T]) -> None:
         self._pieces: AsyncIterator[T] | None = pieces
+        self._first: list[T] = []
         self._step: asyncio.Task[Any] | None = None
         self._closing = False
         self._ended: asyncio.Event | None = None
 
+    async def begin(self) -> None:
+        """Have the first piece come, which is read next."""
+        assert self._pieces is not None
+        with suppress(StopAsyncIteration):
+            self._first.append(await self._pieces.__anext__())
+
     async def __anext__(self) -> T:
         if self._pieces is None or self._closing:
             raise StopAsyncIteration
+        if self._first:
+            return self._first.pop()
         self._step = asyncio.current_task()
         try:
             return await self._pieces.__anext__()
         except asyncio.CancelledError:
             if not self._closing:
                 raise
-            if self._step is not None and sys.version_info >= (3, 11):
-                self._step.uncancel()
+            _uncancel(self._step)
             raise StopAsyncIteration from None
         finally:
             self._step = None
@@ -241,3 +270,9 @@ class _Generated(Generic[T]):
 
     def abandon(self) -> None:
         self._pieces = None
+
+
+def _uncancel(task: asyncio.Task[Any] | None) -> None:
+    """Take back a cancelling that was only meant to end what the task waits for."""
+    if task is not None and sys.version_info >= (3, 11):
+        task.uncancel()

@@ -18,7 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-pytest.importorskip("httpx")
+pytest.importorskip("httpx2")
 numpy = pytest.importorskip("numpy")
 pytest.importorskip("trimesh")
 pytest.importorskip("PIL")
@@ -1043,7 +1043,7 @@ def test_nothing_is_imported_before_it_is_used():
     code = (
         "import sys, blazen_compat3d; from blazen.options.compat3d import Compat3dOptions;"
         "model = blazen_compat3d.Compat3dProvider(Compat3dOptions('https://x.org', api_key='k'));"
-        "print(model); assert not {'httpx', 'anyio', 'numpy', 'trimesh'} & set(sys.modules)"
+        "print(model); assert not {'httpx2', 'anyio', 'numpy', 'trimesh'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -1127,7 +1127,7 @@ async def test_dropping_a_model_closes_its_connections():
         ({"api_key": "hunter2\nX: y"}, "characters"),
         ({"headers": {"X Y": "hunter2"}}, "no name"),
         ({"headers": {"X": 7}}, "dictionary"),
-        ({"headers": {"Content-type": "image/png"}}, "belongs to the form"),
+        ({"headers": {"Content-type": "image/png"}}, "belongs to the request"),
         ({"key_header": 7}, "no name"),
         ({"key_header": "X-K\u00e9y"}, "no name"),
         ({"key_prefix": "Be\u00e4rer "}, "key_prefix"),
@@ -1160,6 +1160,7 @@ class Boxes(ThreadingHTTPServer):
     """A service that behaves: it makes a box of each picture, by a job that is looked up."""
 
     daemon_threads = True
+    request_queue_size = 128  # of its own it refuses the sixth that comes at once
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), BoxHandler)

@@ -7,8 +7,9 @@ import json
 import socket
 import ssl
 import struct
+import threading
 from collections.abc import Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,12 +94,12 @@ class Wire:
     async def request(self) -> Request | None:
         try:
             head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+            fields = (line.partition(":") for line in head[1:] if line)
+            headers = {name.lower(): value.strip() for name, _, value in fields}
+            body = await self._reader.readexactly(int(headers.get("content-length", "0")))
         except (asyncio.IncompleteReadError, ConnectionError):
             return None
         method, path, _ = head[0].split(" ", 2)
-        fields = (line.partition(":") for line in head[1:] if line)
-        headers = {name.lower(): value.strip() for name, _, value in fields}
-        body = await self._reader.readexactly(int(headers.get("content-length", "0")))
         return Request(method, path, headers, body)
 
 
@@ -171,6 +172,28 @@ async def serving(*behaviours: Behaviour, encrypted: bool = False):
         server.stop()
         await asyncio.gather(*server._tasks, return_exceptions=True)
         await listening.wait_closed()
+
+
+@contextmanager
+def serving_apart(*behaviours: Behaviour):
+    """Serve from a thread, for a test that has several loops, or none."""
+    begun = threading.Event()
+    held: dict[str, Any] = {}
+
+    async def serve() -> None:
+        async with serving(*behaviours) as server:
+            held.update(server=server, loop=asyncio.get_running_loop(), end=asyncio.Event())
+            begun.set()
+            await held["end"].wait()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    begun.wait()
+    try:
+        yield held["server"]
+    finally:
+        held["loop"].call_soon_threadsafe(held["end"].set)
+        thread.join()
 
 
 def answering(body: Any = b"", status: int = 200, **headers: str | int) -> Behaviour:

@@ -13,8 +13,9 @@ import pytest
 import blazen
 from blazen.remote.client import Clients, open_client
 from blazen.remote.timeouts import Deadline, Timeouts
+from tests.remote.misbehaving import answering, serving
 
-httpx = pytest.importorskip("httpx")
+httpx2 = pytest.importorskip("httpx2")
 
 
 class Made:
@@ -22,7 +23,7 @@ class Made:
         self.clients = []
 
     def __call__(self):
-        self.clients.append(httpx.AsyncClient())
+        self.clients.append(httpx2.AsyncClient())
         return self.clients[-1]
 
 
@@ -44,6 +45,18 @@ def test_each_loop_has_its_own_and_closes_it():
     assert all(client.is_closed for client in made.clients)
     gc.collect()
     assert loops[0]() is None, "a loop that has ended is still held"
+
+
+async def test_many_at_once_wait_for_the_one_that_is_made():
+    made = Made()
+    clients = Clients(made)
+    asked = [asyncio.create_task(clients.get()) for _ in range(20)]
+    await asyncio.sleep(0)
+    asked[0].cancel()  # the one that makes it: another one does it then
+    await asyncio.wait(asked)
+    assert len({task.result() for task in asked[1:]}) == 1
+    assert len(made.clients) <= 2
+    await clients.aclose()
 
 
 async def test_closing_is_not_the_end():
@@ -69,9 +82,21 @@ async def test_dropping_closes():
         await asyncio.sleep(0)
 
 
+async def test_what_the_garbage_collector_drops_is_closed_in_order():
+    # In a cycle all of it is dropped at once: a socket too, that nobody has closed yet.
+    async with serving(answering(b"")) as server:
+        clients = Clients(httpx2.AsyncClient)
+        clients.itself = clients
+        await (await clients.get()).get(server.url)
+        assert server.connected == 1
+        del clients
+        gc.collect()
+        await asyncio.wait_for(server.until_all_left(), 10)
+
+
 async def test_a_client_has_the_times_that_were_asked_for():
     async with open_client(Timeouts(connect=3, idle=4), extra="x", what="x") as client:
-        assert client.timeout == httpx.Timeout(4, connect=3, pool=None)
+        assert client.timeout == httpx2.Timeout(4, connect=3, pool=None)
         assert not client.follow_redirects
 
 
@@ -106,15 +131,20 @@ def test_nothing_imports_an_http_client_before_it_is_used():
         "body",
         "client",
         "failures",
+        "keys",
+        "lengths",
         "logs",
+        "prices",
         "retry",
+        "sdk",
         "secret",
         "service",
         "timeouts",
         "url",
     ]
     code = f"import sys, {', '.join(f'blazen.remote.{name}' for name in modules)}; "
-    code = f"import sys, blazen.options.compat3d; assert 'asyncio' not in sys.modules; {code}"
-    code += "assert not {'httpx', 'anyio', 'numpy'} & set(sys.modules)"
+    options = "blazen.options.compat3d, blazen.options.provider"
+    code = f"import sys, {options}; assert 'asyncio' not in sys.modules; {code}"
+    code += "assert not {'httpx2', 'anyio', 'numpy'} & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 
 import pytest
 
-from blazen import ProviderError, TimeoutError, ValidationError  # noqa: A004 - as users see it
+from blazen import (
+    ProviderError,
+    RateLimitError,
+    TimeoutError,  # noqa: A004 - as users see it
+    ValidationError,
+)
 from blazen.remote.failures import broken, failure, failure_inside, failure_of_job, said_in
 from blazen.remote.retry import Retry, repeated, retry_after
 from blazen.remote.timeouts import Timeouts
@@ -85,7 +91,7 @@ def failed(status, retry_after=None):
 
 async def test_what_fails_is_made_again():
     retry = Retry(times=2, first=0)
-    settings = {"repeatable": lambda error: error.status == 500, "left": lambda: 60}
+    settings = {"repeatable": lambda error: error.status == 500, "left": lambda: 60, "who": "x"}
     assert await repeated(Attempts(failed(500), failed(500), 7), retry, **settings) == 7
     for outcomes, rest in (
         ((failed(500), failed(500), failed(500), 7), 1),  # too often
@@ -99,7 +105,7 @@ async def test_what_fails_is_made_again():
         assert len(attempts.outcomes) == rest
     attempts = Attempts(failed(500, retry_after=5), 7)
     with pytest.raises(ProviderError):
-        await repeated(attempts, retry, repeatable=settings["repeatable"], left=lambda: 5)
+        await repeated(attempts, retry, **{**settings, "left": lambda: 5})
     assert attempts.outcomes == [7]
 
 
@@ -175,15 +181,15 @@ def test_what_is_said_too_deep_is_not_heard():
     ],
 )
 def test_what_a_broken_request_is_called(name, kind, said):
-    httpx = pytest.importorskip("httpx")
+    httpx2 = pytest.importorskip("httpx2")
 
     def sends(key: str) -> None:
         try:
             raise OSError("the wire")
         except OSError as error:
-            raise getattr(httpx, name)(f"{key}: odd") from error
+            raise getattr(httpx2, name)(f"{key}: odd") from error
 
-    with pytest.raises(httpx.HTTPError) as raised:
+    with pytest.raises(httpx2.HTTPError) as raised:
         sends("sk-key")
     cause = raised.value
     error = broken(
@@ -207,3 +213,18 @@ def test_a_job_that_failed_is_no_request_to_make_again():
     error = failure_of_job(answer, {"x-request-id": "7"}, provider="p", where="x")
     assert type(error) is ProviderError
     assert (error.status, error.request_id, str(error)) == (200, "7", "x reports a failure: slow")
+
+
+async def test_each_repetition_is_logged_without_what_the_error_says(caplog):
+    retry = Retry(times=2, first=0)
+    settings = {"repeatable": lambda error: True, "left": lambda: 60, "who": "p at https://x"}
+    limited = RateLimitError("sk-key", provider="p", status=429)
+    with caplog.at_level(logging.INFO, "blazen"):
+        await repeated(Attempts(limited, TimeoutError("sk-key"), 7), retry, **settings)
+    assert [(record.name, record.levelname) for record in caplog.records] == [
+        ("blazen", "INFO")
+    ] * 2
+    assert caplog.messages == [
+        "p at https://x: RateLimitError 429, again in 0.0 s (1 of 2)",
+        "p at https://x: TimeoutError, again in 0.0 s (2 of 2)",
+    ]

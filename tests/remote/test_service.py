@@ -15,13 +15,14 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-httpx = pytest.importorskip("httpx")
+httpx2 = pytest.importorskip("httpx2")
 
 import blazen  # noqa: E402
 from blazen import AuthError, ProviderError, RateLimitError, ValidationError  # noqa: E402
-from blazen.remote import service as service_module  # noqa: E402
+from blazen.remote import body as body_module  # noqa: E402
 from blazen.remote.body import pieces  # noqa: E402
 from blazen.remote.failures import failure  # noqa: E402
+from blazen.remote.keys import Keys  # noqa: E402
 from blazen.remote.retry import Retry  # noqa: E402
 from blazen.remote.secret import Secret  # noqa: E402
 from blazen.remote.service import Service  # noqa: E402
@@ -165,7 +166,7 @@ async def test_a_page_for_people_is_not_shown():
 
 
 async def test_an_error_page_that_never_ends_does_not_hide_the_error(monkeypatch):
-    monkeypatch.setattr(service_module, "_ERROR_SECONDS", 0.05)
+    monkeypatch.setattr(body_module, "_ERROR_SECONDS", 0.05)
 
     async def behave(wire: Wire, request: Request) -> None:
         await wire.head(401)
@@ -217,7 +218,7 @@ async def test_what_can_not_be_unpacked_is_refused(encoding, body):
     async with using(answering(body, content_encoding=encoding)) as (service, _):
         with pytest.raises(ProviderError, match="sends what can't be read") as raised:
             await asked(service)
-        assert isinstance(raised.value.__cause__, httpx.DecodingError)
+        assert isinstance(raised.value.__cause__, httpx2.DecodingError)
 
 
 async def test_a_small_packed_body_can_not_fill_the_memory():
@@ -238,13 +239,13 @@ async def test_a_small_packed_body_can_not_fill_the_memory():
 
 async def test_a_body_comes_in_pieces_that_are_not_large():
     body = gzip.compress(bytes(3_000_000))
-    response = httpx.Response(200, headers={"content-encoding": "gzip"}, stream=Chunked(body))
+    response = httpx2.Response(200, headers={"content-encoding": "gzip"}, stream=Chunked(body))
     sizes = [len(piece) async for piece in pieces(response)]
     assert sum(sizes) == 3_000_000
     assert max(sizes) < 300_000
 
 
-class Chunked(httpx.AsyncByteStream):
+class Chunked(httpx2.AsyncByteStream):
     def __init__(self, body):
         self.body = body
 
@@ -414,7 +415,7 @@ def test_a_certificate_gets_no_better_by_asking_again():
     from blazen.remote.retry import is_repeatable
 
     for reason, again in ((ssl.SSLCertVerificationError("x"), False), (OSError("x"), True)):
-        cause = httpx.ConnectError("x")
+        cause = httpx2.ConnectError("x")
         cause.__cause__ = reason
         error = ProviderError("x", provider="x")
         error.__cause__ = cause
@@ -545,7 +546,7 @@ async def test_a_service_can_not_make_us_look_around_at_home(proxied, url):
 )
 async def test_what_is_no_web_address_is_not_asked(proxied, url):
     service = made("http://service.example/v1", key=None)
-    response = httpx.Response(302, headers={"location": "x"})
+    response = httpx2.Response(302, headers={"location": "x"})
     assert response.has_redirect_location
     with pytest.raises(ProviderError, match="a URL that is none") as raised:
         await service._check_named(url, service.deadline())
@@ -650,7 +651,7 @@ def everything(error: BaseException | None) -> str:
         while trace is not None:
             for value in trace.tb_frame.f_locals.values():
                 texts.append(repr(value))
-                if isinstance(value, httpx.Request | httpx.Response):
+                if isinstance(value, httpx2.Request | httpx2.Response):
                     texts.append(repr(getattr(value, "request", value).headers.raw))
             trace = trace.tb_next
         error = error.__cause__ or error.__context__
@@ -684,9 +685,8 @@ async def test_the_key_is_not_in_what_a_service_repeats():
 
 
 async def test_one_key_may_be_the_beginning_of_another():
-    service = made("https://x.example")
-    service._secrets = {"A": ("", Secret("sk-abcdef")), "B": ("", Secret("sk-abcdef-ghi"))}
-    assert service.hide("sk-abcdef-ghi, sk-abcdef") == "…, …"
+    secrets = {"A": ("", Secret("sk-abcdef")), "B": ("", Secret("sk-abcdef-ghi"))}
+    assert Keys("https://x.example", secrets).hide("sk-abcdef-ghi, sk-abcdef") == "…, …"
 
 
 async def test_logs_hold_neither_keys_nor_signatures(caplog):
@@ -699,7 +699,7 @@ async def test_logs_hold_neither_keys_nor_signatures(caplog):
         assert KEY not in caplog.text
         assert "signature" not in caplog.text
         # What others do with the client is theirs.
-        async with httpx.AsyncClient() as other:
+        async with httpx2.AsyncClient() as other:
             await other.get(f"{server.url}/z?theirs=1")
         assert "/z?theirs=1" in caplog.text
 
@@ -715,7 +715,7 @@ async def test_offline_is_offline(monkeypatch):
     async with using(answering(b"x")) as (service, server):
         monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # that is about the hub
         assert await asked(service) == b"x"
-        for value in ("1", "true", " Yes "):
+        for value in ("1", "true", " Yes ", "2", "offline"):
             monkeypatch.setenv("BLAZEN_OFFLINE", value)
             with pytest.raises(ProviderError, match="BLAZEN_OFFLINE is set"):
                 await asked(service)

@@ -179,6 +179,43 @@ async def test_a_stream_of_pieces_makes_one_answer():
     assert usage.total_tokens == 7
 
 
+async def test_what_a_provider_says_beyond_is_joined():
+    stream = InferenceChunkStream.of(
+        pieces(
+            InferenceChunk(model="m-1", raw={"id": "x", "tier": "a"}),
+            InferenceChunk(content="a", state={"p": [1]}),
+            InferenceChunk(raw={"tier": "b"}, state={"q": {"sign": "s"}}),
+        )
+    )
+    answer = await stream.collect()
+    assert answer.model == "m-1"
+    assert answer.raw == {"id": "x", "tier": "b"}
+    assert answer.state == {"p": [1], "q": {"sign": "s"}}
+    assert ModelResponse.from_json(answer.to_json()).state == answer.state
+    plain = await InferenceChunkStream.of(pieces(InferenceChunk(content="a"))).collect()
+    assert (plain.model, plain.raw, plain.state) == ("", None, None)
+
+
+def test_an_answer_is_the_message_to_go_on_with():
+    call = ToolCall("1", "add", "{}")
+    answer = ModelResponse("yes", "hm", (call,), state={"p": [{"sign": "s"}]})
+    message = answer.message
+    assert message == ChatMessage.assistant("yes", tool_calls=[call], state={"p": [{"sign": "s"}]})
+    assert ChatMessage.from_json(message.to_json()) == message
+    assert pickle.loads(pickle.dumps(message)) == message
+    assert "sign" not in repr(message)
+    assert as_messages([message.to_dict()])[0].state == message.state
+    with pytest.raises(ValidationError, match="state"):
+        ChatMessage("assistant", "x", state="y")
+
+
+def test_usage_may_tell_reasoning_and_cost():
+    usage = InferenceUsage(3, 4, reasoning_tokens=2, cost=0.01)
+    assert usage.total_tokens == 7
+    assert InferenceUsage.from_json(usage.to_json()) == usage
+    assert InferenceUsage(3, 4).to_dict() == {"prompt_tokens": 3, "completion_tokens": 4}
+
+
 async def test_how_a_stream_ended_shows():
     whole = InferenceChunkStream.of(pieces(InferenceChunk(content="a")))
     assert (await whole.collect()).finish_reason is FinishReason.Stop
@@ -194,5 +231,7 @@ def test_errors_keep_what_they_know_when_copied_and_pickled():
     error = ContextLengthError("too long", tokens=9, limit=4)
     for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
         assert (str(twin), twin.tokens, twin.limit) == ("too long", 9, 4)
+    unknown = pickle.loads(pickle.dumps(ContextLengthError("too long")))
+    assert (unknown.tokens, unknown.limit) == (None, None)
     refused = pickle.loads(pickle.dumps(ProviderError("no", provider="p", status=500)))
     assert (refused.provider, refused.status) == ("p", 500)

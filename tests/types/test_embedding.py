@@ -8,7 +8,13 @@ from array import array
 import pytest
 
 from blazen.errors import ValidationError
-from blazen.types.embedding import EmbeddingResponse, EmbeddingUsage, Vectors, as_texts
+from blazen.types.embedding import (
+    EmbeddingResponse,
+    EmbeddingStream,
+    EmbeddingUsage,
+    Vectors,
+    as_texts,
+)
 
 ROWS = [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0], [-1.5, 0.25, 8.0]]
 
@@ -71,3 +77,15 @@ def test_texts_that_can_not_be_right_are_refused(texts, says):
     with pytest.raises(ValidationError, match=says):
         as_texts(texts)
     assert as_texts("a") == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("costs", "whole"), [([0.25, 0.5], 0.75), ([0.25, None], None), ([None], None)]
+)
+async def test_a_stream_costs_what_its_pieces_cost(costs, whole):
+    async def pieces():
+        for cost in costs:
+            yield EmbeddingResponse(Vectors.of(ROWS), "m", EmbeddingUsage(3, 1, cost))
+
+    usage = await EmbeddingStream.of(pieces()).collect()
+    assert usage == EmbeddingUsage(3 * len(costs), len(costs), whole)
