@@ -69,6 +69,13 @@ def abilities(model: Any) -> tuple[dict[str, Callable[..., Any]], bool]:
     return can, bool(lifecycle)
 
 
+def innermost(model: Any) -> Any:
+    """Give the model that others are wrapped around; it is the one that takes memory."""
+    while (inner := getattr(model, "wrapped", None)) is not None:
+        model = inner
+    return model
+
+
 async def source_of(pieces: Any) -> Source[Any]:
     """Start a model's stream, and give what its pieces come from."""
     if isinstance(pieces, Stream):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,7 +24,7 @@ from blazen.manager.entries import Entry, Phase
 from blazen.manager.events import EventHub, EventKind
 from blazen.manager.lease import Lease
 from blazen.manager.tracing import Span, Tracing
-from blazen.types.route import Route, with_route
+from blazen.types.route import Route, joined_route, with_route
 from blazen.types.stream import Source, Stream
 
 if TYPE_CHECKING:
@@ -91,7 +92,10 @@ class Dispatch:
                 answer = await lease.entry.can[verb](*arguments, **settings)
             finally:
                 lease.release()
-        return with_route(answer, route) if entry.fallback else answer
+        if not entry.fallback:
+            return answer
+        taken = joined_route(route, getattr(answer, "route", None))
+        return answer if taken is None else with_route(answer, taken)
 
     def _span(self, verb: str, entry: Entry) -> AbstractContextManager[Span | None]:
         if self._tracing is None:
@@ -118,16 +122,17 @@ class Dispatch:
             lease = None
             try:
                 lease, route = await self._start(verb, entry, timeout, priority, span)
-                source = await source_of(lease.entry.can[verb](*arguments, **(settings or {})))
+                pieces = lease.entry.can[verb](*arguments, **(settings or {}))
+                source = await source_of(pieces)
             except BaseException as error:
                 if lease is not None:
                     lease.release()
                 if span is not None:
                     span.end(error)
                 raise
-            if entry.fallback:
-                stream.route = route
-            return LeasedSource(source, lease, span)
+            taken = _Taken(stream, route if entry.fallback else None, pieces)
+            taken.tell()
+            return LeasedSource(source, lease, span, taken)
 
         stream = kind(start)
         return stream
@@ -196,10 +201,27 @@ class Dispatch:
             )
 
 
+class _Taken:
+    """By which way a stream's answer comes: the manager's, and the model's own behind it."""
+
+    def __init__(self, stream: Stream[Any, Any], own: Route | None, inner: Any) -> None:
+        # It holds its source, and that this.
+        self._stream = weakref.ref(stream)
+        self._own = own
+        self._inner = inner
+
+    def tell(self) -> None:
+        """Tell the stream; what the model decides may change until its first piece is there."""
+        stream = self._stream()
+        if stream is not None:
+            stream.route = joined_route(self._own, getattr(self._inner, "route", None))
+
+
 class LeasedSource(Source[Any]):
     """The pieces of a stream, and the lease that ends with them."""
 
-    def __init__(self, source: Source[Any], lease: Lease, span: Span | None) -> None:
+    def __init__(self, source: Source[Any], lease: Lease, span: Span | None, taken: _Taken) -> None:
+        self._taken = taken
         self._source = source
         self._lease = lease
         self._span = span
@@ -211,6 +233,7 @@ class LeasedSource(Source[Any]):
             return await self._source.__anext__()
         except BaseException as error:
             # The end, an error or a cancelling: in each case the source has stopped.
+            self._taken.tell()
             self._lease.release()
             if self._span is not None:
                 self._span.end(None if isinstance(error, StopAsyncIteration) else error)
@@ -225,6 +248,7 @@ class LeasedSource(Source[Any]):
         try:
             await self._source.aclose()
         finally:
+            self._taken.tell()
             self._lease.release()
             if self._span is not None:
                 self._span.end()
@@ -234,6 +258,7 @@ class LeasedSource(Source[Any]):
         if self._left:
             return
         self._left = True
+        self._taken.tell()
         self._lease.abandon(self._source, self._loop)
         if self._span is not None:
             with suppress(RuntimeError):  # its loop is closed

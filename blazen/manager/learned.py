@@ -31,6 +31,7 @@ from typing import Any
 from blazen import hardware
 from blazen.checks import check_range
 from blazen.errors import ValidationError
+from blazen.manager.abilities import innermost
 from blazen.types.footprint import Amounts, Footprint, largest
 from blazen.types.record import Record, decode, parse_json
 from blazen.weights.cache import cache_root
@@ -212,6 +213,7 @@ def key_of(model: object) -> str:
     That is its class, its options (secrets left out), the size and age of a local file of weights,
     the engine's version and the machine. A model without ``options`` is known by its attributes.
     """
+    model = innermost(model)
     cls = type(model)
     engine = getattr(cls, "engine", None)
     options = getattr(model, "options", None)

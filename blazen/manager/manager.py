@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from blazen import hardware
 from blazen.checks import check_range, unknown_name
 from blazen.errors import ValidationError
-from blazen.manager.abilities import abilities
+from blazen.manager.abilities import abilities, innermost
 from blazen.manager.accounts import Accounts
 from blazen.manager.admission import Admission
 from blazen.manager.driver import Driver
@@ -407,7 +407,10 @@ _STATES = {
     Phase.Unloading: State.Unloading,
 }
 
-_identity = id
+
+def _identity(model: Any) -> int:
+    """Tell one model from another, whatever is wrapped around it."""
+    return id(innermost(model))
 
 
 def _is_here(entry: Entry) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -64,9 +65,9 @@ class Requests(Dispatch):
     ) -> InferenceChunkStream:
         """Answer piece by piece; the model is held until the stream ends, is closed or dropped."""
         arguments = (messages, options)
-        return self._stream(
-            InferenceChunkStream, "complete_stream", id, arguments, timeout, priority
-        )
+        wanted = CompletionOptions.of(options).response_format
+        kind = functools.partial(InferenceChunkStream, response_format=wanted)
+        return self._stream(kind, "complete_stream", id, arguments, timeout, priority)
 
     async def stream(
         self,

@@ -54,7 +54,7 @@ class Tracing:
             if getattr(error, "name", None) not in ("opentelemetry", "opentelemetry.trace"):
                 raise
             raise MissingExtraError(
-                "tracing=True needs 'opentelemetry-api': pip install 'blazen[otel]'"
+                "tracing needs 'opentelemetry-api': pip install 'blazen[otel]'"
             ) from error
         self._trace = trace
         self._tracer = trace.get_tracer("blazen", tracer_provider=tracer_provider)

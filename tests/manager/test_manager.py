@@ -22,6 +22,7 @@ from blazen import (
 )
 from blazen.errors import BlazenError, BudgetError, ValidationError
 from blazen.manager import EventKind, LearnedFootprints, State
+from blazen.middleware import with_fallback
 from blazen.testing import (
     EchoEmbedding,
     EchoImage,
@@ -52,6 +53,8 @@ class Remote:
 
     def complete_stream(self, messages, options=None):
         async def pieces():
+            if self.error is not None:
+                raise self.error
             for word in self.says.split(" "):
                 yield blazen.InferenceChunk(content=word + " ")
 
@@ -459,6 +462,28 @@ async def test_a_failed_load_goes_to_the_fallback_and_the_answer_says_so():
     stream = whole.complete_stream("assistant", "Hello")
     assert "".join([chunk.content or "" async for chunk in stream]) == "from afar "
     assert stream.route.answered == stream.response.route.answered == "cloud"
+
+
+async def test_the_way_within_a_wrapped_model_is_told_too():
+    inner = with_fallback(Remote(error=ProviderError("busy", provider="a")), Remote())
+    whole = manager(1)
+    await whole.register("wrapped", inner)
+    await whole.register(
+        "broken", echo(load_error=RuntimeError("broken weights")), memory_estimate_bytes=GIB,
+        fallback="wrapped",
+    )  # fmt: skip
+    for name, asked in (("wrapped", "Remote (1)"), ("broken", "broken")):
+        answer = await whole.complete(name, "Hello")
+        stream = whole.complete_stream(name, "Hello")
+        async for _ in stream:
+            pass
+        left = whole.complete_stream(name, "Hello")
+        await anext(aiter(left))
+        await left.aclose()
+        assert answer.route == stream.route == stream.response.route == left.route
+        assert (answer.route.asked, answer.route.answered) == (asked, "Remote (2)")
+        assert "busy" in answer.route.reasons[-1]
+        assert ("broken weights" in answer.route.reasons[0]) is (name == "broken")
 
 
 async def test_a_model_that_starts_answers_itself():
