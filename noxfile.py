@@ -23,6 +23,8 @@ SOURCES = ("llama-cpp-python",)
 WHEELS = ROOT / ".nox" / "wheels"
 # Modules and classes of tests side by side: an engine in a test has one thread.
 PARALLEL = ("--numprocesses=logical", "--maxprocesses=4", "--dist=loadscope")
+# Hosted models bring no codecs; what takes or gives pictures and sound is tested with them.
+BESIDE = dict.fromkeys(("openai", "anthropic", "gemini"), ("audio", "images"))
 CLIPS = Path("/usr/share/pocketsphinx/test/data/librivox")
 DEMO = ["xllamacpp", "fastembed", "starter"]
 
@@ -146,7 +148,7 @@ def core(session: nox.Session) -> None:
 def _alone(backend: str) -> None:
     @nox.session(name=backend)
     def alone(session: nox.Session) -> None:
-        _install(session, backend, *STARTERS, groups=("test", "engines"))
+        _install(session, backend, *BESIDE.get(backend, ()), *STARTERS, groups=("test", "engines"))
         _covered(session, *PARALLEL, *_files_of(backend))
 
     alone.__doc__ = f"The {backend!r} backend, with its own extra alone."

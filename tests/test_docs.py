@@ -16,6 +16,16 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # A fence in another language is shown, not run; Python must not hide under any of these.
 SHOWN = {"sh", "toml", "text", "json", "yaml"}
+# Their code asks a provider. It finds a server of ours, which speaks the provider's wire format.
+ASKING = {
+    "anthropic.md",
+    "gateways.md",
+    "gemini.md",
+    "middleware.md",
+    "openai-media.md",
+    "openai.md",
+    "providers.md",
+}
 
 
 class Fence(NamedTuple):
@@ -46,7 +56,9 @@ def _pages() -> list[object]:
 
 @pytest.mark.needs
 @pytest.mark.parametrize("page", _pages())
-def test_python_of_a_page_runs_in_its_order(page, snippets, tmp_path):
+def test_python_of_a_page_runs_in_its_order(page, snippets, tmp_path, request):
+    if page.name in ASKING:
+        request.getfixturevalue("providers")
     written = []
     for fence in fences(page.read_text("utf-8")):
         if fence.title:
@@ -63,6 +75,22 @@ def test_python_of_a_page_runs_in_its_order(page, snippets, tmp_path):
             _passes(file)
         else:
             assert str(file) in used, f"{file.name} is shown and never imported"
+
+
+@pytest.fixture
+def providers(monkeypatch):
+    """Lead what asks a provider to a server of ours, and give it no other key."""
+    from blazen_openai.gateways import GATEWAYS
+    from tests.wire.every import every_provider
+
+    for row in GATEWAYS.values():
+        for variable in row.keys:
+            monkeypatch.delenv(variable, raising=False)
+    monkeypatch.delenv("GOOGLE_API_KEY", raising=False)
+    with every_provider() as (_, environment):
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        yield
 
 
 def _passes(file: Path) -> None:
