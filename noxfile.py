@@ -141,7 +141,8 @@ def core(session: nox.Session) -> None:
     """The core on the oldest and the newest Python of this machine, without a single extra."""
     _install(session)
     # The tests of the suites take minutes, and are the same on each Python.
-    elsewhere = ("tests/test_packaging.py", "tests/test_suites_catch.py", "tests/backends")
+    suites = ("tests/test_suites_catch.py", "tests/middleware/test_suites.py")
+    elsewhere = (*suites, "tests/test_packaging.py", "tests/backends")
     _pytest(session, *PARALLEL, *(f"--ignore={place}" for place in elsewhere), complete=False)
 
 

@@ -31,6 +31,7 @@ from blazen_llamacpp.request import Request
 from blazen_llamacpp.sampling import Candidates, Sampler
 from blazen_llamacpp.speculation import LookupDrafter
 from blazen_llamacpp.vocabulary import Vocabulary
+from tests.backends.briefly import Briefly
 from tests.gguf_lora import write_lora
 from tests.programs import check_footprint, run_python
 
@@ -74,7 +75,7 @@ class TestOneByOne(_Chat):
         return build
 
 
-class TestTogether(_Chat):
+class TestTogether(Briefly, _Chat):
     """The suite for several at once, whose sums the engine takes in an order of its own.
 
     Rounding may then turn an answer; so each is held to a text of its own by a grammar.
@@ -114,9 +115,10 @@ class TestTogether(_Chat):
 
 
 @pytest.mark.needs("starter:text")
-class TestBaseModel(TextModelSuite):
+class TestBaseModel(Briefly, TextModelSuite):
     """The suite for a model without a template."""
 
+    concurrency = 6
     max_tokens = 12
     too_long_prompt = "word " * 3000
 

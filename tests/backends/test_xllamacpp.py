@@ -46,6 +46,7 @@ from blazen.weights.gguf import read_gguf
 from blazen.weights.starter import starter_path
 from blazen_xllamacpp import diagnosis
 from blazen_xllamacpp.reading import ParsedReader
+from tests.backends.briefly import Briefly
 from tests.gguf_floats import write_gguf
 from tests.gguf_lora import write_lora
 from tests.programs import check_footprint, run_python
@@ -459,19 +460,16 @@ def test_a_required_call_that_did_not_come_is_an_error():
 
 
 @pytest.mark.needs("starter:text")
-class TestBaseModel(TextModelSuite):
+class TestBaseModel(Briefly, TextModelSuite):
     """The shipped suite for models that only continue."""
 
+    concurrency = 6
     max_tokens = 12
     too_long_prompt = "word " * 3000
 
     @pytest.fixture
     def model(self, loaded_base):
         return loaded_base
-
-    @pytest.fixture
-    def broken_model(self):
-        return build
 
     async def test_it_continues(self, model):
         answer = await model.complete(Prompt("Monday, Tuesday, Wednesday,"), COLD)
@@ -679,12 +677,12 @@ async def test_requests_left_at_random_leave_nothing_behind():
             text = f"Question {number}: " + "why " * chance.choice([1, 5, 40])
             task = asyncio.create_task(model.complete(text, options))
             if number % 3 == 0:
-                await asyncio.sleep(chance.random() / 2)
+                await asyncio.sleep(chance.random() / 4)
                 task.cancel()
             with contextlib.suppress(asyncio.CancelledError, OutputError):
                 await task
 
-        for first in range(0, 200, 8):
+        for first in range(0, 120, 8):
             await asyncio.gather(*map(ask, range(first, first + 8)))
         answers = await asyncio.gather(*(model.complete("Hi", COLD) for _ in range(4)))
         assert all(answer.content for answer in answers)
