@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass, field
 
 from blazen.checks import check_range
 from blazen.errors import ValidationError
@@ -26,16 +26,15 @@ class Price(Record):
     input: float
     output: float = 0.0
     """What reasoning costs too; embeddings have no output."""
-    _: KW_ONLY
-    cached_input: float | None = None
+    cached_input: float | None = field(default=None, kw_only=True)
     """For what the provider had kept of the prompt; ``None``: not known."""
-    cache_write: float | None = None
+    cache_write: float | None = field(default=None, kw_only=True)
     """For what it newly keeps of the prompt, for the shortest time; ``None``: not known."""
-    up_to: int | None = None
+    up_to: int | None = field(default=None, kw_only=True)
     """A longer prompt, in tokens, has another price, which is not known here."""
-    as_of: str = ""
+    as_of: str = field(default="", kw_only=True)
     """The day, as ``2026-11-21``."""
-    source: str = ""
+    source: str = field(default="", kw_only=True)
 
     def __post_init__(self) -> None:
         for name in ("input", "output", "cached_input", "cache_write"):

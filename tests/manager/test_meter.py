@@ -139,10 +139,14 @@ def test_a_program_that_is_just_being_started_does_not_count_twice(
 def test_a_child_that_has_just_gone_counts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as gone:
         gone.wait()
-    before = MachineMeter().used("cpu")
-    monkeypatch.setattr(meter_module, "_has_children", lambda: True)
-    monkeypatch.setattr(meter_module, "_descendants", lambda pid: [gone.pid])
-    assert abs(MachineMeter().used("cpu") - before) < 5 * MIB
+    found = []
+    for _ in range(3):  # this process too may grow in between
+        before = MachineMeter().used("cpu")
+        with monkeypatch.context() as patched:
+            patched.setattr(meter_module, "_has_children", lambda: True)
+            patched.setattr(meter_module, "_descendants", lambda pid: [gone.pid])
+            found.append(abs(MachineMeter().used("cpu") - before))
+    assert min(found) < 5 * MIB
     assert meter_module._searched(gone.pid) == []
 
 

@@ -21,8 +21,12 @@ from blazen.middleware import (
 from blazen.testing import EchoModel
 from tests.middleware.scripted import Scripted, in_virtual_time, now
 from tests.remote.misbehaving import serving
-from tests.wire import openai_media
-from tests.wire.every import EveryProvider
+
+for sdk in ("openai", "anthropic", "google.genai"):
+    pytest.importorskip(sdk)
+
+from tests.wire import openai_media  # noqa: E402
+from tests.wire.every import EveryProvider  # noqa: E402
 
 WRAPPERS = {
     "retry": with_retry,
