@@ -10,10 +10,9 @@ from blazen.errors import UnsupportedError
 from blazen.types.audio import Audio
 from blazen.types.chat import ChatMessage, Part, Role
 from blazen.types.completion import CompletionOptions
-from blazen_openai.families import Capabilities
-from blazen_openai.gateway import Gateway
 from blazen_openai.parts import check_parts, image_url, input_audio
-from blazen_openai.shapes import check_tools, told_of_json, write_format, write_function
+from blazen_openai.request import Request
+from blazen_openai.shapes import check_tools, write_format, write_function
 
 _USUAL = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "seed")
 _BEYOND = (
@@ -27,34 +26,10 @@ _BEYOND = (
 )
 
 
-class ChatRequest:
-    """A request that was checked, and is written when it is sent."""
+class ChatRequest(Request):
+    """A request to Chat Completions."""
 
     path = "/chat/completions"
-
-    def __init__(
-        self,
-        gateway: Gateway,
-        model: str,
-        messages: list[ChatMessage],
-        options: CompletionOptions,
-        body: Mapping[str, Any],
-    ) -> None:
-        self._gateway = gateway
-        self._model = model
-        self._capabilities = Capabilities(gateway, model)
-        self._messages = told_of_json(gateway, messages, options.response_format)
-        if options.tool_choice == "none" and "tool_choice" in gateway.refuses:
-            options = replace(options, tools=(), tool_choice="auto")  # which comes to the same
-        self._options = options
-        self._body = body
-        self._check()
-        self._asked = self._written()
-
-    @property
-    def reads_files(self) -> bool:
-        """Whether to write it takes a while: images and audio are read."""
-        return any(not isinstance(message.content, str) for message in self._messages)
 
     def write(self, *, stream: bool) -> dict[str, Any]:
         """Give the body."""
@@ -69,6 +44,11 @@ class ChatRequest:
             if self._gateway.stream_usage:
                 body["stream_options"] = {"include_usage": True}
         return {**body, **self._body}
+
+    def _settled(self, options: CompletionOptions) -> CompletionOptions:
+        if options.tool_choice == "none" and "tool_choice" in self._gateway.refuses:
+            return replace(options, tools=(), tool_choice="auto")  # which comes to the same
+        return options
 
     def _check(self) -> None:
         gateway, options = self._gateway, self._options

@@ -22,6 +22,7 @@ from blazen.types.completion import (
 from blazen_openai.chat import ChatAnswer
 from blazen_openai.chat_request import ChatRequest
 from blazen_openai.hosted import OpenAiModel
+from blazen_openai.request import Request
 from blazen_openai.responses import ResponsesAnswer
 from blazen_openai.responses_request import ResponsesRequest
 
@@ -72,10 +73,10 @@ class OpenAiProvider(OpenAiModel, Model):
 
     def _request(
         self, messages: Messages, options: CompletionOptions | Mapping[str, Any] | None
-    ) -> tuple[ChatRequest | ResponsesRequest, CompletionOptions]:
+    ) -> tuple[Request, CompletionOptions]:
         chosen = CompletionOptions.of(options)
         chat = as_messages(messages)
-        kind = ChatRequest if self._api == "chat" else ResponsesRequest
+        kind: type[Request] = ChatRequest if self._api == "chat" else ResponsesRequest
         gateway, body = self._service.gateway, self.options.body
         return kind(gateway, self._model, chat, chosen, body), chosen
 
@@ -86,7 +87,7 @@ class OpenAiProvider(OpenAiModel, Model):
         return InferenceChunkStream(begun.begin, chosen.response_format)
 
     async def _whole(
-        self, request: ChatRequest | ResponsesRequest, chosen: CompletionOptions
+        self, request: Request, chosen: CompletionOptions
     ) -> AsyncGenerator[InferenceChunk, None]:
         body = await self._written(request, stream=False)
 
@@ -99,7 +100,7 @@ class OpenAiProvider(OpenAiModel, Model):
             yield chunk
 
     async def _pieces(
-        self, request: ChatRequest | ResponsesRequest, chosen: CompletionOptions
+        self, request: Request, chosen: CompletionOptions
     ) -> AsyncGenerator[InferenceChunk, None]:
         body = await self._written(request, stream=True)
         answer = self._answer(body, chosen)
@@ -123,9 +124,7 @@ class OpenAiProvider(OpenAiModel, Model):
                     yield chunk
         yield answer.last()
 
-    async def _written(
-        self, request: ChatRequest | ResponsesRequest, *, stream: bool
-    ) -> dict[str, Any]:
+    async def _written(self, request: Request, *, stream: bool) -> dict[str, Any]:
         self._service.check_key()
         if not request.reads_files:
             return request.write(stream=stream)

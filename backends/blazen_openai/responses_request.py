@@ -7,11 +7,9 @@ from typing import Any
 
 from blazen.types.audio import Audio
 from blazen.types.chat import ChatMessage, Part, Role
-from blazen.types.completion import CompletionOptions
-from blazen_openai.families import Capabilities
-from blazen_openai.gateway import Gateway
 from blazen_openai.parts import check_parts, image_url
-from blazen_openai.shapes import check_tools, told_of_json, write_function, write_text_format
+from blazen_openai.request import Request
+from blazen_openai.shapes import check_tools, write_function, write_text_format
 
 _LACKS = "the Responses API has no such parameter: use api='chat'"
 _LACKING = dict.fromkeys(
@@ -33,35 +31,10 @@ _LACKING = dict.fromkeys(
 )
 
 
-class ResponsesRequest:
-    """A request that was checked, and is written when it is sent."""
+class ResponsesRequest(Request):
+    """A request to the Responses API."""
 
     path = "/responses"
-
-    def __init__(
-        self,
-        gateway: Gateway,
-        model: str,
-        messages: list[ChatMessage],
-        options: CompletionOptions,
-        body: Mapping[str, Any],
-    ) -> None:
-        self._gateway = gateway
-        self._model = model
-        self._capabilities = Capabilities(gateway, model)
-        self._messages = told_of_json(gateway, messages, options.response_format)
-        self._options = options
-        self._body = body
-        options.refuse(gateway.name, _LACKING)
-        self._capabilities.check(options, chat=False)
-        check_parts(gateway, self._capabilities, self._messages, chat=False)
-        check_tools(gateway, options.tools)
-        self._asked = self._written()
-
-    @property
-    def reads_files(self) -> bool:
-        """Whether to write it takes a while: images are read."""
-        return any(not isinstance(message.content, str) for message in self._messages)
 
     def write(self, *, stream: bool) -> dict[str, Any]:
         """Give the body."""
@@ -73,6 +46,13 @@ class ResponsesRequest:
         if stream:
             body["stream"] = True
         return {**body, **self._body}
+
+    def _check(self) -> None:
+        gateway, options = self._gateway, self._options
+        options.refuse(gateway.name, _LACKING)
+        self._capabilities.check(options, chat=False)
+        check_parts(gateway, self._capabilities, self._messages, chat=False)
+        check_tools(gateway, options.tools)
 
     def _written(self) -> dict[str, Any]:
         gateway, options = self._gateway, self._options
