@@ -24,8 +24,8 @@ def _alone(monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
     monkeypatch.setenv("BLAZEN_CACHE", str(tmp_path / "cache"))
-    (tmp_path / "work").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
+    (tmp_path / "desk").mkdir()
+    monkeypatch.chdir(tmp_path / "desk")
 
 
 HUB = [
@@ -141,10 +141,10 @@ def test_urls_without_their_secrets():
 
 
 def test_a_local_file_and_a_file_in_a_local_folder(tmp_path):
-    (tmp_path / "work" / "m.gguf").write_text("x")
-    assert locate("m.gguf") == tmp_path / "work" / "m.gguf"
-    assert locate(tmp_path / "work") == tmp_path / "work"
-    assert locate(".", file="m.gguf") == tmp_path / "work" / "m.gguf"
+    (tmp_path / "desk" / "m.gguf").write_text("x")
+    assert locate("m.gguf") == tmp_path / "desk" / "m.gguf"
+    assert locate(tmp_path / "desk") == tmp_path / "desk"
+    assert locate(".", file="m.gguf") == tmp_path / "desk" / "m.gguf"
     assert locate("./m.gguf", sha256=hashlib.sha256(b"x").hexdigest()).is_absolute()
     with pytest.raises(DownloadError, match="has the SHA-256"):
         locate("m.gguf", sha256="0" * 64)
@@ -155,7 +155,7 @@ def test_a_local_file_and_a_file_in_a_local_folder(tmp_path):
     with pytest.raises(ValidationError, match="no meaning"):
         locate("m.gguf", revision="main")
     with pytest.raises(ValidationError):
-        locate(".", file="../work/m.gguf")
+        locate(".", file="../desk/m.gguf")
 
 
 def test_a_missing_path_says_where_it_ends_and_what_is_near(tmp_path):
@@ -164,7 +164,7 @@ def test_a_missing_path_says_where_it_ends_and_what_is_near(tmp_path):
     with pytest.raises(ModelNotFoundError) as caught:
         locate("models/qwen3-0.6b-q4.gguf")
     assert "did you mean 'qwen3-0.6b-q8.gguf'?" in str(caught.value)
-    assert str(tmp_path / "work" / "models") in str(caught.value)
+    assert str(tmp_path / "desk" / "models") in str(caught.value)
     with pytest.raises(ModelNotFoundError, match="did you mean 'models'"):
         locate("./modles/deep/er/x.gguf")
     with pytest.raises(ModelNotFoundError, match="org/name"):
@@ -289,16 +289,16 @@ def test_a_starter_name_goes_to_the_starters(monkeypatch, tmp_path):
 
     def starter_path(name, **words):
         asked.append((name, words))
-        return tmp_path / "work"
+        return tmp_path / "desk"
 
     monkeypatch.setattr(starter, "starter_path", starter_path)
-    (tmp_path / "work" / "model.onnx").write_text("x")
+    (tmp_path / "desk" / "model.onnx").write_text("x")
 
     def stop() -> bool:
         return False
 
     found = locate("starter:embed", file="model.onnx", cache_dir=tmp_path, cancelled=stop)
-    assert found == tmp_path / "work" / "model.onnx"
+    assert found == tmp_path / "desk" / "model.onnx"
     words = {"cache_dir": tmp_path, "on_progress": None, "cancelled": stop}
     assert asked == [("embed", words)]
 
