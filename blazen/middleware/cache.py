@@ -11,7 +11,7 @@ import os
 import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, overload
+from typing import Any
 
 from blazen.checks import check_range, check_texts
 from blazen.errors import ValidationError
@@ -19,8 +19,7 @@ from blazen.middleware.cache_keys import identity_of, key_of_request
 from blazen.middleware.cache_stores import CacheStore, MemoryCache, SqliteCache
 from blazen.middleware.sharing import Along, Flight
 from blazen.middleware.sources import Pieces
-from blazen.middleware.wrapping import Joined, Way, WrappedModel, around, in_one_piece, parses
-from blazen.protocols.model import HostedModel, LocalModel, Model
+from blazen.middleware.wrapping import Joined, M, Way, WrappedModel, around, in_one_piece, parses
 from blazen.types.chat import Messages
 from blazen.types.completion import (
     CompletionOptions,
@@ -45,41 +44,14 @@ _NOT_KEPT = (FinishReason.Cancelled, FinishReason.ContentFilter)
 log = logging.getLogger("blazen")
 
 
-@overload
 def with_cache(
-    model: LocalModel,
-    store: CacheStore | str | os.PathLike[str] | None = ...,
-    *,
-    ttl: float | None = ...,
-    sampled: bool = ...,
-    identity: str | None = ...,
-) -> LocalModel: ...
-@overload
-def with_cache(
-    model: HostedModel,
-    store: CacheStore | str | os.PathLike[str] | None = ...,
-    *,
-    ttl: float | None = ...,
-    sampled: bool = ...,
-    identity: str | None = ...,
-) -> HostedModel: ...
-@overload
-def with_cache(
-    model: Model,
-    store: CacheStore | str | os.PathLike[str] | None = ...,
-    *,
-    ttl: float | None = ...,
-    sampled: bool = ...,
-    identity: str | None = ...,
-) -> Model: ...
-def with_cache(
-    model: Model,
+    model: M,
     store: CacheStore | str | os.PathLike[str] | None = None,
     *,
     ttl: float | None = None,
     sampled: bool = False,
     identity: str | None = None,
-) -> Model:
+) -> M:
     """Give the model with answers kept: an equal request is answered without asking again.
 
     Requests are equal where messages (images and sounds by content), options and the model are.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, overload
+from typing import Any
 
 from blazen.errors import (
     BudgetError,
@@ -20,8 +20,8 @@ from blazen.errors import (
 )
 from blazen.middleware.sources import Pieces, Replaceable
 from blazen.middleware.together import Together
-from blazen.middleware.wrapping import Connections, Inner, Middleware, Way, with_lifecycle
-from blazen.protocols.model import HostedModel, LocalModel, Model
+from blazen.middleware.wrapping import Connections, Inner, M, Middleware, Way, with_lifecycle
+from blazen.protocols.model import Model
 from blazen.types.chat import Messages
 from blazen.types.completion import CompletionOptions, ModelResponse
 from blazen.types.route import Route, joined_route, with_route
@@ -44,19 +44,7 @@ MOVES_ON: tuple[type[Exception], ...] = (
 log = logging.getLogger("blazen")
 
 
-@overload
-def with_fallback(
-    first: LocalModel, *others: Model, on: tuple[type[Exception], ...] = ...
-) -> LocalModel: ...
-@overload
-def with_fallback(
-    first: HostedModel, *others: Model, on: tuple[type[Exception], ...] = ...
-) -> HostedModel: ...
-@overload
-def with_fallback(first: Model, *others: Model, on: tuple[type[Exception], ...] = ...) -> Model: ...
-def with_fallback(
-    first: Model, *others: Model, on: tuple[type[Exception], ...] = MOVES_ON
-) -> Model:
+def with_fallback(first: M, *others: Model, on: tuple[type[Exception], ...] = MOVES_ON) -> M:
     """Give a model that asks these in turn, until one begins to answer.
 
     The answer's ``route`` says which one did, and why each before it did not. Once a first piece
@@ -78,7 +66,7 @@ def with_fallback(
         raise ValidationError(f"on takes a tuple of errors' classes, not {on!r:.80}")
     is_local = any(inner.is_local for inner in inners)
     cls: Any = with_lifecycle(FallbackModel, Together if is_local else Connections)
-    model: Model = cls(inners, on)
+    model: M = cls(inners, on)
     return model
 
 

@@ -9,12 +9,11 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, overload
+from typing import Any
 
 from blazen.errors import BlazenError, ValidationError
 from blazen.middleware.sources import Pieces, Watched, Watcher
-from blazen.middleware.wrapping import Joined, Way, WrappedModel, around
-from blazen.protocols.model import HostedModel, LocalModel, Model
+from blazen.middleware.wrapping import Joined, M, Way, WrappedModel, around
 from blazen.types.chat import Messages, Prompt, as_messages
 from blazen.types.completion import CompletionOptions, InferenceChunk, ModelResponse
 
@@ -47,41 +46,8 @@ OnResponse = Callable[[Call, ModelResponse], object]
 OnError = Callable[[Call, BaseException], object]
 
 
-@overload
 def with_hooks(
-    model: LocalModel,
-    *,
-    on_request: OnRequest | None = ...,
-    on_chunk: OnChunk | None = ...,
-    on_response: OnResponse | None = ...,
-    on_error: OnError | None = ...,
-    log: logging.Logger | bool | None = ...,
-    content: bool = ...,
-) -> LocalModel: ...
-@overload
-def with_hooks(
-    model: HostedModel,
-    *,
-    on_request: OnRequest | None = ...,
-    on_chunk: OnChunk | None = ...,
-    on_response: OnResponse | None = ...,
-    on_error: OnError | None = ...,
-    log: logging.Logger | bool | None = ...,
-    content: bool = ...,
-) -> HostedModel: ...
-@overload
-def with_hooks(
-    model: Model,
-    *,
-    on_request: OnRequest | None = ...,
-    on_chunk: OnChunk | None = ...,
-    on_response: OnResponse | None = ...,
-    on_error: OnError | None = ...,
-    log: logging.Logger | bool | None = ...,
-    content: bool = ...,
-) -> Model: ...
-def with_hooks(
-    model: Model,
+    model: M,
     *,
     on_request: OnRequest | None = None,
     on_chunk: OnChunk | None = None,
@@ -89,7 +55,7 @@ def with_hooks(
     on_error: OnError | None = None,
     log: logging.Logger | bool | None = None,
     content: bool = False,
-) -> Model:
+) -> M:
     """Give the model with plain functions that hear of its requests, or with a log of them.
 
     After ``on_request``, exactly one of ``on_response`` and ``on_error`` is called. They run on the

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any, overload
+from typing import Any
 
 from blazen.errors import ValidationError
 from blazen.middleware.places import Limits, Place
 from blazen.middleware.sources import Pieces, Watched, Watcher
-from blazen.middleware.wrapping import Way, WrappedModel, around
-from blazen.protocols.model import HostedModel, LocalModel, Model
+from blazen.middleware.wrapping import M, Way, WrappedModel, around
 from blazen.types.chat import Messages, Prompt, as_messages
 from blazen.types.completion import (
     CompletionOptions,
@@ -24,41 +23,14 @@ ANSWER_TOKENS = 500
 """What an answer without ``max_tokens`` is taken for before it is known."""
 
 
-@overload
 def with_limits(
-    model: LocalModel,
-    limits: Limits | None = ...,
-    *,
-    concurrent: int | None = ...,
-    requests_per_minute: int | None = ...,
-    tokens_per_minute: int | None = ...,
-) -> LocalModel: ...
-@overload
-def with_limits(
-    model: HostedModel,
-    limits: Limits | None = ...,
-    *,
-    concurrent: int | None = ...,
-    requests_per_minute: int | None = ...,
-    tokens_per_minute: int | None = ...,
-) -> HostedModel: ...
-@overload
-def with_limits(
-    model: Model,
-    limits: Limits | None = ...,
-    *,
-    concurrent: int | None = ...,
-    requests_per_minute: int | None = ...,
-    tokens_per_minute: int | None = ...,
-) -> Model: ...
-def with_limits(
-    model: Model,
+    model: M,
     limits: Limits | None = None,
     *,
     concurrent: int | None = None,
     requests_per_minute: int | None = None,
     tokens_per_minute: int | None = None,
-) -> Model:
+) -> M:
     """Give the model with requests that wait for their turn.
 
     Who gives up waiting gives up the place; a stream has its own until it ends or is left.

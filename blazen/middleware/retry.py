@@ -7,13 +7,12 @@ import builtins
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar
 
 from blazen.checks import check_range
 from blazen.errors import AuthError, BlazenError, ProviderError, UnsupportedError, ValidationError
 from blazen.middleware.sources import Pieces, Replaceable
-from blazen.middleware.wrapping import Way, WrappedModel, around
-from blazen.protocols.model import HostedModel, LocalModel, Model
+from blazen.middleware.wrapping import M, Way, WrappedModel, around
 from blazen.remote.retry import BUSY, LOST, Retry, is_repeatable
 from blazen.types.chat import Messages
 from blazen.types.completion import CompletionOptions, ModelResponse
@@ -26,37 +25,13 @@ NEVER = (ValidationError, UnsupportedError, AuthError)
 log = logging.getLogger("blazen")
 
 
-@overload
 def with_retry(
-    model: LocalModel,
-    retry: Retry | Mapping[str, Any] | None = ...,
-    *,
-    within: float | None = ...,
-    also: tuple[type[Exception], ...] = ...,
-) -> LocalModel: ...
-@overload
-def with_retry(
-    model: HostedModel,
-    retry: Retry | Mapping[str, Any] | None = ...,
-    *,
-    within: float | None = ...,
-    also: tuple[type[Exception], ...] = ...,
-) -> HostedModel: ...
-@overload
-def with_retry(
-    model: Model,
-    retry: Retry | Mapping[str, Any] | None = ...,
-    *,
-    within: float | None = ...,
-    also: tuple[type[Exception], ...] = ...,
-) -> Model: ...
-def with_retry(
-    model: Model,
+    model: M,
     retry: Retry | Mapping[str, Any] | None = None,
     *,
     within: float | None = 120.0,
     also: tuple[type[Exception], ...] = (),
-) -> Model:
+) -> M:
     """Give the model with failed requests made again, as long as nothing of an answer has come.
 
     Made again is what failed for now: a busy or broken provider, a lost connection, a time that

@@ -7,13 +7,12 @@ import math
 import sys
 from asyncio import current_task
 from collections.abc import Awaitable
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar
 
 from blazen.checks import check_range
 from blazen.errors import TimeoutError, ValidationError  # noqa: A004 - the name that users expect
 from blazen.middleware.sources import Pieces
-from blazen.middleware.wrapping import Way, WrappedModel, around
-from blazen.protocols.model import HostedModel, LocalModel, Model
+from blazen.middleware.wrapping import M, Way, WrappedModel, around
 from blazen.types.chat import Messages
 from blazen.types.completion import CompletionOptions, InferenceChunk, ModelResponse
 
@@ -22,37 +21,13 @@ T = TypeVar("T")
 _UNCANCELS = sys.version_info >= (3, 11)
 
 
-@overload
 def with_timeout(
-    model: LocalModel,
-    total: float | None = ...,
-    *,
-    first_token: float | None = ...,
-    between_tokens: float | None = ...,
-) -> LocalModel: ...
-@overload
-def with_timeout(
-    model: HostedModel,
-    total: float | None = ...,
-    *,
-    first_token: float | None = ...,
-    between_tokens: float | None = ...,
-) -> HostedModel: ...
-@overload
-def with_timeout(
-    model: Model,
-    total: float | None = ...,
-    *,
-    first_token: float | None = ...,
-    between_tokens: float | None = ...,
-) -> Model: ...
-def with_timeout(
-    model: Model,
+    model: M,
     total: float | None = None,
     *,
     first_token: float | None = None,
     between_tokens: float | None = None,
-) -> Model:
+) -> M:
     """Give the model with requests that end in a `TimeoutError` when they take too long.
 
     The request is then stopped as one that is cancelled. Times are in seconds.

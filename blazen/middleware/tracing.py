@@ -6,13 +6,12 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from blazen.manager.tracing import Span, Tracing
 from blazen.middleware.sources import Pieces, Watched, Watcher
-from blazen.middleware.wrapping import Joined, Way, WrappedModel, around
-from blazen.protocols.model import HostedModel, LocalModel, Model
+from blazen.middleware.wrapping import Joined, M, Way, WrappedModel, around
 from blazen.types.chat import ChatMessage, Messages, Prompt, Role, as_messages
 from blazen.types.completion import CompletionOptions, InferenceChunk, ModelResponse
 
@@ -37,21 +36,9 @@ _PROVIDERS = {
 """Names that the conventions have for what is called otherwise here."""
 
 
-@overload
 def with_tracing(
-    model: LocalModel, tracer_provider: TracerProvider | None = ..., *, content: bool = ...
-) -> LocalModel: ...
-@overload
-def with_tracing(
-    model: HostedModel, tracer_provider: TracerProvider | None = ..., *, content: bool = ...
-) -> HostedModel: ...
-@overload
-def with_tracing(
-    model: Model, tracer_provider: TracerProvider | None = ..., *, content: bool = ...
-) -> Model: ...
-def with_tracing(
-    model: Model, tracer_provider: TracerProvider | None = None, *, content: bool = False
-) -> Model:
+    model: M, tracer_provider: TracerProvider | None = None, *, content: bool = False
+) -> M:
     """Give the model with an OpenTelemetry span for each request.
 
     A span tells the model, the settings, the tokens, how the answer ended and how long its first

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from blazen.errors import OutputError, ValidationError
 from blazen.manager.abilities import abilities, source_of
-from blazen.protocols.model import Model
+from blazen.protocols.model import HostedModel, LocalModel, Model
 from blazen.types.chat import Messages, Prompt, as_messages
 from blazen.types.completion import (
     CompletionOptions,
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from blazen.types.response_format import ResponseFormat
 
 C = TypeVar("C")
+M = TypeVar("M", LocalModel, HostedModel, Model)
+"""A model of one of these kinds stays one when something is put around it."""
 
 Options = CompletionOptions | Mapping[str, Any] | None
 
@@ -301,10 +303,11 @@ def with_lifecycle(cls: type[C], lifecycle: type) -> type[C]:
     return type(cls.__name__, (lifecycle, cls), {name: getattr(cls, name) for name in names})
 
 
-def around(cls: Callable[..., C], model: Any, *args: Any, **kwargs: Any) -> C:
+def around(cls: Callable[..., Any], model: M, *args: Any, **kwargs: Any) -> M:
     """Put middleware around a model, which stays a local or a hosted one if it is one."""
     if all(hasattr(model, name) for name in ("load", "unload", "is_loaded")):
         cls = with_lifecycle(cls, Lifecycle)
     elif hasattr(model, "aclose") or hasattr(cls, "aclose"):
         cls = with_lifecycle(cls, Connections)
-    return cls(model, *args, **kwargs)
+    made: M = cls(model, *args, **kwargs)
+    return made
