@@ -235,6 +235,7 @@ async def test_dropping_the_reader_stops_the_engine(thread):
 async def test_dropping_a_reader_under_constant_collection_never_deadlocks(thread):
     """Finalizers then run inside every other call, where taking a lock would hang."""
     threshold = gc.get_threshold()
+    gc.freeze()  # or each collection goes through all that the tests before this one left
     gc.set_threshold(1, 1, 1)
     try:
         for _ in range(50):
@@ -247,6 +248,7 @@ async def test_dropping_a_reader_under_constant_collection_never_deadlocks(threa
             assert await asyncio.to_thread(stopped.wait, WAIT)
     finally:
         gc.set_threshold(*threshold)
+        gc.unfreeze()
 
 
 async def test_stopping_does_not_wait_for_a_reader_that_stalls(thread):
