@@ -103,6 +103,8 @@ class StreamJob(Job, Generic[T]):
         super().__init__(work)
         self._limit: float = limit
         self._gathers = False
+        self._held = False
+        self._hear: Callable[[T], object] | None = None
         self._lock = threading.Lock()
         self._items: deque[T] = deque()
         self._reader: asyncio.Future[None] | None = None
@@ -126,16 +128,41 @@ class StreamJob(Job, Generic[T]):
         on the call's own thread, has come back.
         """
         with self._lock:
-            self._items.append(item)
-        if self._reader is not None and not self._gathers:
+            hear = self._hear
+            if hear is None:
+                self._items.append(item)
+        if hear is not None:
+            hear(item)
+        elif self._reader is not None and not self._gathers:
             self._wake_reader()
-        return len(self._items) < self._limit
+        return not self._is_full()
 
     def wait_room(self) -> bool:
         """Wait until the reader has caught up; ``False`` says that no one reads any more."""
-        while len(self._items) >= self._limit and not self._cancelled:
+        while self._is_full() and not self._cancelled:
             self._gate.acquire()
         return not self._cancelled
+
+    def divert(self, hear: Callable[[T], object]) -> None:
+        """Have each item given to a function as it comes, on the thread that it comes from."""
+        while True:
+            with self._lock:
+                items, self._items = self._items, deque()
+                if not items:
+                    self._hear = hear
+                    return
+            for item in items:
+                hear(item)
+            self._open_gate()
+
+    def hold(self) -> None:
+        """Hold the engine back, as when its reader is far behind, until `go_on`."""
+        self._held = self._limit != float("inf")
+
+    def go_on(self) -> None:
+        """Hold the engine back no longer for what `hold` said."""
+        self._held = False
+        self._open_gate()
 
     def cancel(self) -> None:
         """Ask the call to stop, and let it go on from `emit` if it is held there."""
@@ -143,10 +170,15 @@ class StreamJob(Job, Generic[T]):
         self._open_gate()
         self._wake_reader()
 
+    @property
+    def gathers(self) -> bool:
+        """Whether its reader wants the whole, and no piece before."""
+        return self._gathers
+
     def release(self) -> None:
         """Hold the engine back no longer: it may run on to its end, read or unread."""
         self._limit = float("inf")
-        self._open_gate()
+        self.go_on()
 
     def gather(self) -> None:
         """Wake the reader no more before the end: it wants the whole, and each waking costs."""
@@ -181,6 +213,9 @@ class StreamJob(Job, Generic[T]):
             reader.get_loop().call_soon_threadsafe(_set_done, reader)
         except RuntimeError:  # the reader's loop is closed: no one will ever read on
             self.cancel()
+
+    def _is_full(self) -> bool:
+        return self._held or len(self._items) >= self._limit
 
     def _open_gate(self) -> None:
         with contextlib.suppress(RuntimeError):  # it was open
@@ -435,13 +470,31 @@ class StreamReader(Generic[T]):
             await stop(self._job)
             raise
         if not ready:
-            if not self._job.future.cancelled():
-                self._job.future.result()
-            if self._job.cancelled and not self._left:
-                raise InferenceError("the engine was stopped before its answer was whole")
+            self._check_end()
             raise StopAsyncIteration
         self._ready = ready
         return ready.popleft()
+
+    async def hand_on(self, hear: Callable[[T], object]) -> None:
+        """Give every item to a function, and wait for the end: no item waits for the loop's turn.
+
+        The function is called on the thread that the items come from; it must not wait.
+        """
+        self._job.divert(hear)
+        try:
+            await settled(self._job.future)
+        except asyncio.CancelledError:
+            await stop(self._job)
+            raise
+        self._check_end()
+
+    def hold(self) -> None:
+        """Hold the engine back until `go_on`."""
+        self._job.hold()
+
+    def go_on(self) -> None:
+        """Hold the engine back no longer."""
+        self._job.go_on()
 
     def gather(self) -> None:
         """Read on only at the end: the whole is wanted, and no piece before."""
@@ -457,6 +510,13 @@ class StreamReader(Generic[T]):
         self._left = True
         if not self._job.future.done():
             self._job.cancel()
+
+    def _check_end(self) -> None:
+        """Raise what ended the call, where that was not its own end."""
+        if not self._job.future.cancelled():
+            self._job.future.result()
+        if self._job.cancelled and not self._left:
+            raise InferenceError("the engine was stopped before its answer was whole")
 
     def __del__(self) -> None:
         self.abandon()

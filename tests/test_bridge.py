@@ -621,3 +621,91 @@ async def test_who_wants_the_whole_may_still_leave(thread):
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     await asyncio.wait_for(reader.aclose(), 30)
+
+
+async def test_items_can_be_handed_on_where_they_come_from_and_none_is_lost(thread):
+    early, go_on = threading.Event(), threading.Event()
+    heard = []
+
+    def work(job):
+        for number in range(3):
+            job.emit(number)
+        early.set()
+        go_on.wait(WAIT)
+        for number in range(3, 1000):
+            job.emit(number)
+
+    reader = read(thread, work, limit=10)
+    await asyncio.to_thread(early.wait, WAIT)
+    task = asyncio.create_task(
+        reader.hand_on(lambda item: heard.append((item, threading.current_thread().name)))
+    )
+    await asyncio.sleep(0)
+    go_on.set()
+    await asyncio.wait_for(task, WAIT)
+    assert [item for item, _ in heard] == list(range(1000))
+    assert {name for item, name in heard if item >= 3} == {"blazen:test:1"}
+
+
+async def test_an_engine_that_is_held_back_goes_on_when_it_may(thread):
+    heard: SimpleQueue[int] = SimpleQueue()
+
+    def hear(item):
+        if item == 4:
+            reader.hold()
+        heard.put(item)
+
+    def work(job):
+        begun.wait(WAIT)
+        for number in range(10):
+            job.emit(number)
+
+    begun = threading.Event()
+    reader = read(thread, work)
+    task = asyncio.create_task(reader.hand_on(hear))
+    await asyncio.sleep(0)
+    begun.set()
+    assert [await asyncio.to_thread(heard.get, timeout=WAIT) for _ in range(5)] == list(range(5))
+    await asyncio.sleep(0.05)
+    assert heard.empty()
+    reader.go_on()
+    await asyncio.wait_for(task, WAIT)
+    assert [heard.get_nowait() for _ in range(5)] == list(range(5, 10))
+
+
+async def test_who_wants_the_whole_is_not_held_back(thread):
+    heard = []
+
+    def hear(item):
+        reader.hold()
+        heard.append(item)
+
+    def work(job):
+        for number in range(10):
+            job.emit(number)
+
+    reader = read(thread, work)
+    reader.gather()
+    await asyncio.wait_for(reader.hand_on(hear), WAIT)
+    assert heard == list(range(10))
+
+
+async def test_what_ends_an_engine_comes_out_where_its_items_are_handed_on(thread):
+    def fail(job):
+        job.emit("a")
+        raise RuntimeError("late")
+
+    heard = []
+    with pytest.raises(RuntimeError, match="late"):
+        await read(thread, fail).hand_on(heard.append)
+    assert heard == ["a"]
+
+    started, stopped = threading.Event(), threading.Event()
+    task = asyncio.create_task(
+        read(thread, emit_forever(stopped)).hand_on(lambda item: started.set())
+    )
+    await asyncio.to_thread(started.wait, WAIT)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert stopped.is_set()

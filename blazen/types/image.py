@@ -271,7 +271,9 @@ class Image:
     def __reduce__(self) -> tuple[Any, ...]:
         if self._source is not None:
             return Image, (self._source,)
-        return Image.from_bytes, (self.to_bytes("png"),)
+        assert self._pixels is not None
+        # Bare pixels: to pack them takes far longer than to copy them.
+        return _from_pixels, (self._pixels.mode, self._pixels.size, self._pixels.tobytes())
 
     def __repr__(self) -> str:
         if self._source is None:
@@ -304,3 +306,8 @@ class Image:
             media_type, data = "image/png", picture.to_bytes("png")
         bundle[media_type] = base64.b64encode(data).decode("ascii")
         return bundle
+
+
+def _from_pixels(mode: str, size: tuple[int, int], data: bytes) -> Image:
+    pillow = codec.pillow("an image of another process")
+    return Image(pixels=pillow.frombytes(mode, size, data))

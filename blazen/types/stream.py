@@ -141,6 +141,12 @@ class Stream(Generic[T, R]):
             raise BlazenError("this stream was closed before it was read")
         return source
 
+    def redirect(self, start: Callable[[], Awaitable[Source[T]]]) -> None:
+        """Have the pieces of a stream that has not begun come from elsewhere."""
+        if self._start is None:
+            raise BlazenError("this stream has begun already: its pieces come from where they do")
+        self._start = start
+
     async def aclose(self) -> None:
         """Stop the engine at its next piece and wait until it has; what came is kept."""
         self._finish()
@@ -199,6 +205,15 @@ class Stream(Generic[T, R]):
         if not self._ended:
             self._ended = True
             self._end(whole=whole)
+
+
+async def source_of(pieces: Any) -> Source[Any]:
+    """Start a model's stream, and give what its pieces come from."""
+    if isinstance(pieces, Stream):
+        return await pieces.begin()
+    if hasattr(pieces, "__await__"):
+        pieces = await pieces
+    return await Stream.of(pieces.__aiter__()).begin()
 
 
 class _Reading(Generic[T, R]):
