@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from blazen.bridge import Job as Job
     from blazen.bridge import StreamJob as StreamJob
     from blazen.errors import AuthError as AuthError
+    from blazen.errors import BackendCrashedError as BackendCrashedError
     from blazen.errors import BlazenError as BlazenError
     from blazen.errors import BudgetError as BudgetError
     from blazen.errors import ContextLengthError as ContextLengthError
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from blazen.options import GgufEmbedOptions as GgufEmbedOptions
     from blazen.options import GgufRerankOptions as GgufRerankOptions
     from blazen.options import ImageEmbedOptions as ImageEmbedOptions
+    from blazen.options import Isolation as Isolation
     from blazen.options import KokoroOptions as KokoroOptions
     from blazen.options import LlamaCppOptions as LlamaCppOptions
     from blazen.options import LoraAdapter as LoraAdapter
@@ -183,6 +185,7 @@ _HOMES = {
     ),
     "blazen.errors": (
         "AuthError",
+        "BackendCrashedError",
         "BlazenError",
         "BudgetError",
         "ContextLengthError",
@@ -224,6 +227,7 @@ _HOMES = {
         "GgufEmbedOptions",
         "GgufRerankOptions",
         "ImageEmbedOptions",
+        "Isolation",
         "KokoroOptions",
         "LlamaCppOptions",
         "LoraAdapter",

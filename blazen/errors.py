@@ -11,6 +11,7 @@
     ├── DownloadError              weights did not arrive
     ├── LoadError                  the engine could not load the model
     ├── InferenceError             the engine failed while it worked
+    ├── BackendCrashedError        the worker process of an engine died, and its request with it
     ├── OutputError                the answer is not of the shape that was asked for
     ├── BudgetError                it does not fit into the memory that was allowed
     ├── ContextLengthError         the prompt is longer than the model's context
@@ -75,6 +76,23 @@ class LoadError(BlazenError):
 
 class InferenceError(BlazenError):
     """The engine failed while it worked on a request."""
+
+
+class BackendCrashedError(BlazenError):
+    """The worker process of an engine died, or was ended because it hung.
+
+    The next request starts another. ``output`` holds the last lines that it printed.
+    """
+
+    def __init__(
+        self, message: str, *, signal: int | None = None, code: int | None = None, output: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.signal = signal
+        """The signal that it died of, if it was one."""
+        self.code = code
+        """The code that it ended with, if it ended."""
+        self.output = output
 
 
 class OutputError(BlazenError):

@@ -127,17 +127,42 @@ def build(kind: str, name: str, options: Any, settings: Mapping[str, Any], *args
     """Build a model: from options, or from their fields."""
     cls = backend_class(kind, name)
     options_class = getattr(cls, "Options", None)
+    settings, isolation = _apart(options_class, settings)
     if options_class is None and (args or settings):
         raise ValidationError(f"the {name!r} backend takes no options, and no target in a spec")
     if options is None:
-        return cls(_options(name, options_class, args, settings) if options_class else None)
+        made = _options(name, options_class, args, settings) if options_class else None
+        return _placed(cls, made, isolation)
     if args or settings:
         raise ValidationError(f"give {name!r} either options or their fields, not both")
     if options_class is not None and not isinstance(options, options_class):
         raise ValidationError(
             f"the {name!r} backend takes {options_class.__name__}, not {options!r:.80}"
         )
-    return cls(options)
+    return _placed(cls, options, isolation)
+
+
+def _apart(
+    options_class: type | None, settings: Mapping[str, Any]
+) -> tuple[Mapping[str, Any], Any]:
+    """Take out where the model is to run, for options that have no such field of their own."""
+    fields = dataclasses.fields(options_class) if options_class is not None else ()
+    if "isolation" not in settings or any(field.name == "isolation" for field in fields):
+        return settings, None
+    rest = {name: value for name, value in settings.items() if name != "isolation"}
+    return rest, settings["isolation"]
+
+
+def _placed(cls: type, options: Any, isolation: Any) -> Any:
+    """Build a model where it is to run: in this process, or in one of its own."""
+    wanted = getattr(options, "isolation", None) if isolation is None else isolation
+    if wanted is None:
+        return cls(options)
+    from blazen.isolation.model import isolated_class
+    from blazen.options.isolation import isolation_of
+
+    where = isolation_of(wanted)
+    return cls(options) if where is None else isolated_class(cls)(options, where)
 
 
 def build_from_spec(kind: str, spec: str, settings: Mapping[str, Any]) -> Any:

@@ -5,7 +5,7 @@ driver, the answer is a machine with a CPU.
 """
 
 from blazen.hardware.choice import choose_device
-from blazen.hardware.cores import Cores, count_cores, sharing_cores, thread_budget
+from blazen.hardware.cores import Cores, count_cores, engines_sharing, sharing_cores, thread_budget
 from blazen.hardware.devices import Device
 from blazen.hardware.gpus import Gpu, find_gpus
 from blazen.hardware.machine import Hardware, detect
@@ -27,6 +27,7 @@ __all__ = [
     "choose_device",
     "count_cores",
     "detect",
+    "engines_sharing",
     "find_gpus",
     "map_large_blocks",
     "memory",

@@ -56,6 +56,11 @@ def sharing_cores(engines: int) -> Iterator[None]:
             _sharing.reset(token)
 
 
+def engines_sharing() -> int:
+    """Give how many engines `sharing_cores` counts with here; 1 where it says nothing."""
+    return _sharing.get()
+
+
 def thread_budget(
     wanted: int | None = None, *, engines: int | None = None, cores: int | None = None
 ) -> int:

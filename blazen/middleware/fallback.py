@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 from blazen.errors import (
+    BackendCrashedError,
     BudgetError,
     ContextLengthError,
     DownloadError,
@@ -27,6 +28,7 @@ from blazen.types.completion import CompletionOptions, ModelResponse
 from blazen.types.route import Route, joined_route, with_route
 
 MOVES_ON: tuple[type[Exception], ...] = (
+    BackendCrashedError,
     BudgetError,
     ConnectionError,
     ContextLengthError,

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from blazen.errors import OutputError, ValidationError
-from blazen.manager.abilities import abilities, source_of
+from blazen.manager.abilities import abilities
 from blazen.protocols.model import HostedModel, LocalModel, Model
 from blazen.types.chat import Messages, Prompt, as_messages
 from blazen.types.completion import (
@@ -21,7 +21,7 @@ from blazen.types.completion import (
     ToolCallDelta,
 )
 from blazen.types.route import Route, joined_route
-from blazen.types.stream import Source
+from blazen.types.stream import Source, source_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -16,6 +16,7 @@ from blazen.options.embedding import GgufEmbedOptions as GgufEmbedOptions
 from blazen.options.embedding import GgufRerankOptions as GgufRerankOptions
 from blazen.options.gemini import GeminiEmbeddingOptions as GeminiEmbeddingOptions
 from blazen.options.gemini import GeminiOptions as GeminiOptions
+from blazen.options.isolation import Isolation as Isolation
 from blazen.options.kokoro import KokoroOptions as KokoroOptions
 from blazen.options.openai import OpenAiEmbeddingOptions as OpenAiEmbeddingOptions
 from blazen.options.openai import OpenAiImageOptions as OpenAiImageOptions

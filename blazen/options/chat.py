@@ -11,6 +11,7 @@ from blazen.checks import check_choice, check_range, parse_bytes
 from blazen.errors import ValidationError
 from blazen.hardware import Device
 from blazen.options.checks import check_layers, check_place, check_target
+from blazen.options.isolation import Isolated
 from blazen.types.record import Record
 from blazen.weights.quantization import KV_TYPES, Quantization, check_quantization
 
@@ -71,6 +72,8 @@ class GgufOptions:
     projector: str | PathLike[str] | None = None
     """The multimodal projector (mmproj) of a model that sees images."""
     cache_dir: str | PathLike[str] | None = None
+    isolation: Isolated = None
+    """``"process"`` runs it in a process of its own; an `Isolation` says more of it."""
 
     def __post_init__(self) -> None:
         _check_chat(self)
@@ -131,6 +134,8 @@ class MistralRsOptions:
     chat_template: str | None = None
     """A Jinja template in place of the model's own."""
     cache_dir: str | PathLike[str] | None = None
+    isolation: Isolated = None
+    """``"process"`` runs it in a process of its own; an `Isolation` says more of it."""
 
     def __post_init__(self) -> None:
         _check_chat(self)

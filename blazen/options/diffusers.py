@@ -11,6 +11,7 @@ from blazen.errors import ValidationError
 from blazen.hardware import Device
 from blazen.options.chat import LoraAdapter
 from blazen.options.checks import check_place, check_target
+from blazen.options.isolation import Isolated
 from blazen.torch import check_dtype
 
 OFFLOADS = ("auto", "none", "model", "sequential")
@@ -59,6 +60,8 @@ class DiffusersOptions:
     """Load weights that are pickles too (``.bin``, ``.ckpt``): only from who may run code here."""
     threads: int | None = None
     cache_dir: str | PathLike[str] | None = None
+    isolation: Isolated = None
+    """``"process"`` runs it in a process of its own; an `Isolation` says more of it."""
 
     def __post_init__(self) -> None:
         check_target("model", self.model)

@@ -9,6 +9,7 @@ from typing import Literal
 from blazen.checks import check_choice, check_range, check_texts
 from blazen.hardware import Device
 from blazen.options.checks import check_layers, check_place, check_target
+from blazen.options.isolation import Isolated
 from blazen.weights.quantization import Quantization, check_quantization
 
 
@@ -29,6 +30,8 @@ class GgufEmbedOptions:
     threads: int | None = None
     gpu_layers: int | Literal["auto"] = "auto"
     cache_dir: str | PathLike[str] | None = None
+    isolation: Isolated = None
+    """``"process"`` runs it in a process of its own; an `Isolation` says more of it."""
 
     def __post_init__(self) -> None:
         _check_encoder(self)
@@ -50,6 +53,8 @@ class GgufRerankOptions:
     threads: int | None = None
     gpu_layers: int | Literal["auto"] = "auto"
     cache_dir: str | PathLike[str] | None = None
+    isolation: Isolated = None
+    """``"process"`` runs it in a process of its own; an `Isolation` says more of it."""
 
     def __post_init__(self) -> None:
         _check_encoder(self)
@@ -80,6 +85,8 @@ class EmbedOptions:
     """Which ONNX file of a folder or repository to take; ``None`` finds it."""
     threads: int | None = None
     cache_dir: str | PathLike[str] | None = None
+    isolation: Isolated = None
+    """``"process"`` runs it in a process of its own; an `Isolation` says more of it."""
 
     def __post_init__(self) -> None:
         check_target("model_name", self.model_name)

@@ -9,6 +9,7 @@ from os import PathLike
 from blazen.checks import check_range
 from blazen.hardware import Device
 from blazen.options.checks import check_lexicon, check_place, check_target
+from blazen.options.isolation import Isolated
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class PiperOptions:
     device: Device | str = "cpu"
     threads: int | None = None
     cache_dir: str | PathLike[str] | None = None
+    isolation: Isolated = None
+    """``"process"`` runs it in a process of its own; an `Isolation` says more of it."""
 
     def __post_init__(self) -> None:
         check_target("voice", self.voice)

@@ -10,6 +10,7 @@ from blazen.checks import check_range
 from blazen.errors import ValidationError
 from blazen.hardware import Device
 from blazen.options.checks import check_place, check_target
+from blazen.options.isolation import Isolated
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class SparseOptions:
     """BM25 and miniCOIL: how much a long document is held back, from 0 to 1; ``None``: 0.75."""
     threads: int | None = None
     cache_dir: str | PathLike[str] | None = None
+    isolation: Isolated = None
+    """``"process"`` runs it in a process of its own; an `Isolation` says more of it."""
 
     def __post_init__(self) -> None:
         _check(self)
@@ -72,6 +75,8 @@ class TokenEmbedOptions:
     """How many tokens of a text are read, its marks among them; ``None`` takes the model's own."""
     threads: int | None = None
     cache_dir: str | PathLike[str] | None = None
+    isolation: Isolated = None
+    """``"process"`` runs it in a process of its own; an `Isolation` says more of it."""
 
     def __post_init__(self) -> None:
         _check(self)
@@ -92,6 +97,8 @@ class ImageEmbedOptions:
     """How many pictures are read in one go, at the most."""
     threads: int | None = None
     cache_dir: str | PathLike[str] | None = None
+    isolation: Isolated = None
+    """``"process"`` runs it in a process of its own; an `Isolation` says more of it."""
 
     def __post_init__(self) -> None:
         _check(self)
@@ -111,6 +118,8 @@ class RerankOptions:
     """How many tokens a query and a document may have together; ``None``: the model's own."""
     threads: int | None = None
     cache_dir: str | PathLike[str] | None = None
+    isolation: Isolated = None
+    """``"process"`` runs it in a process of its own; an `Isolation` says more of it."""
 
     def __post_init__(self) -> None:
         _check(self)

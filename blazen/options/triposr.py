@@ -9,6 +9,7 @@ from typing import Literal
 from blazen.checks import check_choice
 from blazen.hardware import Device
 from blazen.options.checks import check_place, check_target
+from blazen.options.isolation import Isolated
 from blazen.torch import check_dtype
 
 
@@ -28,6 +29,8 @@ class TripoSrOptions:
     """``float32``, ``float16`` or ``bfloat16``; ``auto`` is float16 on a GPU, float32 on a CPU."""
     threads: int | None = None
     cache_dir: str | PathLike[str] | None = None
+    isolation: Isolated = None
+    """``"process"`` runs it in a process of its own; an `Isolation` says more of it."""
 
     def __post_init__(self) -> None:
         check_target("model", self.model)

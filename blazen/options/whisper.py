@@ -10,6 +10,7 @@ from blazen.checks import check_range
 from blazen.errors import ValidationError
 from blazen.hardware import Device
 from blazen.options.checks import check_place, check_target
+from blazen.options.isolation import Isolated
 
 
 class WhisperModel(str, Enum):
@@ -50,6 +51,8 @@ class WhisperOptions:
     threads: int | None = None
     device: Device | str = "auto"
     cache_dir: str | PathLike[str] | None = None
+    isolation: Isolated = None
+    """``"process"`` runs it in a process of its own; an `Isolation` says more of it."""
 
     def __post_init__(self) -> None:
         check_target("model", self.model)

@@ -9,6 +9,7 @@ import pytest
 
 from blazen.errors import (
     AuthError,
+    BackendCrashedError,
     BudgetError,
     ContextLengthError,
     InferenceError,
@@ -39,6 +40,7 @@ BUSY = ProviderError("busy", provider="p", status=503)
         UnsupportedError("no"),
         LoadError("no"),
         BudgetError("no"),
+        BackendCrashedError("no"),
         InferenceError("no"),
         TimeoutError("no"),
         ContextLengthError("no", tokens=9, limit=8),

@@ -19,6 +19,7 @@ from blazen.protocols.model import LocalModel, Model
 from blazen.testing import EchoModel, EchoOptions, ModelSuite
 from blazen.testing.running import on_loop
 
+pytestmark = pytest.mark.long
 PACE = 0.0005
 
 
