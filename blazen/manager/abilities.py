@@ -15,7 +15,7 @@ from blazen.types.completion import (
     ModelResponse,
     ToolCallDelta,
 )
-from blazen.types.stream import Source, Stream
+from blazen.types.stream import source_of
 
 VERBS = {
     "complete": "complete",
@@ -74,15 +74,6 @@ def innermost(model: Any) -> Any:
     while (inner := getattr(model, "wrapped", None)) is not None:
         model = inner
     return model
-
-
-async def source_of(pieces: Any) -> Source[Any]:
-    """Start a model's stream, and give what its pieces come from."""
-    if isinstance(pieces, Stream):
-        return await pieces.begin()
-    if hasattr(pieces, "__await__"):
-        pieces = await pieces
-    return await Stream.of(pieces.__aiter__()).begin()
 
 
 def _in_one_piece(complete: Callable[..., Any]) -> Callable[..., InferenceChunkStream]:

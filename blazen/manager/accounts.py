@@ -175,7 +175,7 @@ class Accounts:
             alone = effects.doings == window.doings and driver.scheduler.worked_alone(entry)
         if not alone:
             return
-        now = effects.used(list(window.levels))
+        now = effects.used(list(window.levels), entry)
         working = {p: max(0, size - window.levels[p]) for p, size in now.items()}
         window.took = largest(window.took, working)
         before = entry.footprint.resident if entry.footprint is not None else {}
@@ -206,11 +206,12 @@ class Accounts:
 
     def _compare(self, entry: Entry, charges: Amounts) -> None:
         """Warn, with both numbers, where a declared size is far from the measured one."""
-        if entry.source != "declared" or entry.footprint is None or entry.window.told:
+        window = entry.window  # none: its process is gone in this moment
+        if entry.source != "declared" or entry.footprint is None or not window or window.told:
             return
         word = mismatch(entry.footprint, charges)
         if word:
-            entry.window.told = True
+            window.told = True
             self._hub.tell(EventKind.Mismatch, entry.id, detail=word)
 
     # After an unload

@@ -120,8 +120,8 @@ class Book:
 
     def _gone(self, entry: Entry) -> None:
         entry.phase = Phase.Unloaded
-        entry.retiring = entry.broken = False
-        entry.idle_since = None
+        entry.retiring = entry.broken = entry.lost = False
+        entry.idle_since = entry.window = None
         entry.uses = 0
         self._charge(entry, {})
         self._resident.pop(entry, None)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from blazen import errors
 from blazen.errors import (
+    BackendCrashedError,
     BlazenError,
     BudgetError,
     LoadError,
@@ -18,19 +19,25 @@ from blazen.errors import (
     UnsupportedError,
     ValidationError,
 )
-from blazen.manager.abilities import source_of
 from blazen.manager.admission import Admission
 from blazen.manager.entries import Entry, Phase
 from blazen.manager.events import EventHub, EventKind
 from blazen.manager.lease import Lease
 from blazen.manager.tracing import Span, Tracing
 from blazen.types.route import Route, joined_route, with_route
-from blazen.types.stream import Source, Stream
+from blazen.types.stream import Source, Stream, source_of
 
 if TYPE_CHECKING:
     S = TypeVar("S", bound=Stream[Any, Any])
 
-CANT_START = (BudgetError, LoadError, MissingExtraError, ModelNotFoundError, errors.TimeoutError)
+CANT_START = (
+    BackendCrashedError,
+    BudgetError,
+    LoadError,
+    MissingExtraError,
+    ModelNotFoundError,
+    errors.TimeoutError,
+)
 """What keeps a model from starting, so that its fallback is asked."""
 
 _SAID = {

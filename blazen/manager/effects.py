@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from blazen import bridge, hardware
-from blazen.errors import BlazenError, BudgetError, LoadError
+from blazen.errors import BackendCrashedError, BlazenError, BudgetError, LoadError
 from blazen.hardware import Device
 from blazen.manager.entries import Entry
 from blazen.types.footprint import Amounts, Footprint, largest
@@ -52,6 +52,7 @@ class Effects:
         """The least that was ever seen in use of each pool."""
         self._alone: dict[str, Future[None]] = {}
         self._listeners: dict[Entry, list[OnProgress]] = {}
+        self._watched: dict[Entry, Callable[[], None]] = {}
 
     def listen(self, entry: Entry, listener: OnProgress) -> Callable[[], None]:
         """Have the progress of a model's loads reported; the result ends it."""
@@ -60,20 +61,34 @@ class Effects:
         listeners.append(told)
         return lambda: listeners.remove(told)
 
+    def watch(self, entry: Entry, tell: Callable[[BackendCrashedError], None]) -> None:
+        """Have a function told, on any thread, when a model's process is gone."""
+        on_lost = getattr(entry.model, "on_lost", None)
+        if on_lost is None:
+            return
+
+        def lost(error: BackendCrashedError) -> None:
+            self._doings += 1  # who measures now is not alone
+            tell(error)
+
+        self._watched[entry] = on_lost(lost)
+
     def forget(self, entry: Entry) -> None:
         """Drop what is known of a model."""
         self._listeners.pop(entry, None)
+        if entry in self._watched:
+            self._watched.pop(entry)()
 
     async def load(self, entry: Entry) -> Measured:
         """Load a model; tell what it took where that could be measured."""
         pools = list(entry.charges)
         with self._doing() as quiet, _Peak(self._meter, pools) as peak:
-            before = self.used(pools)
+            whole, before = self.used(pools), self.used(pools, entry)
             await self._load_alone(entry)
-            after = self.used(pools)
+            after = self.used(pools, entry)
             took = {p: max(0, after[p] - before[p]) for p in pools if p in before and p in after}
             alone = quiet()
-        return Measured(took, peak.over(before), before, alone)
+        return Measured(took, peak.over(whole), before, alone)
 
     async def _load_alone(self, entry: Entry) -> None:
         model = entry.model
@@ -110,30 +125,28 @@ class Effects:
         """Unload a model; give what of its memory was not seen to come back."""
         pools = [pool for pool in entry.charges if took.get(pool)]
         with self._doing() as quiet:
-            before = self.used(pools)
+            before = self.used(pools, entry)
             crashed = not entry.model.is_loaded  # its memory is back already
             await entry.model.unload()
-            return {} if crashed else await self._release(pools, before, took, quiet)
+            return {} if crashed else await self._release(entry, before, took, quiet)
 
     async def _release(
         self,
-        pools: list[str],
+        entry: Entry,
         before: Amounts,
         took: Amounts,
         quiet: Callable[[], bool],
     ) -> dict[str, int]:
         """Wait until the memory is back, or for as long as that may take."""
-        loop = asyncio.get_running_loop()
+        loop, pools = asyncio.get_running_loop(), list(before)
         deadline = loop.time() + SETTLE_SECONDS
         pause, moved, last = 0.005, loop.time(), before
         while True:
-            now = self.used(pools)
+            now = self.used(pools, entry)
             if any(now[pool] < last.get(pool, 0) for pool in now):
                 moved, last = loop.time(), now
             kept = {
-                pool: took[pool] - max(0, before[pool] - now[pool])
-                for pool in pools
-                if pool in before and pool in now
+                pool: took[pool] - max(0, before[pool] - now[pool]) for pool in pools if pool in now
             }
             missing = {pool: size for pool, size in kept.items() if size > RESIDUE_BYTES}
             # Where others loaded or unloaded meanwhile, nobody can tell whose memory it is.
@@ -145,14 +158,22 @@ class Effects:
             await asyncio.sleep(pause)
             pause = min(0.1, pause * 2)
 
-    def used(self, pools: list[str]) -> dict[str, int]:
-        """Measure some pools now; those that can't be are left out."""
+    def used(self, pools: list[str], entry: Entry | None = None) -> dict[str, int]:
+        """Measure some pools now; those that can't be are left out.
+
+        Of a model that has a process of its own, what that holds of the RAM counts, and no more: it
+        is known whatever else goes on, as when a spare process starts.
+        """
         if self._meter is None:
             return {}
         read = {pool: self._meter.used(pool) for pool in pools}
         found = {pool: size for pool, size in read.items() if size is not None}
         for pool, size in found.items():
             self.least[pool] = min(size, self.least.get(pool, size))
+        measure = getattr(self._meter, "used_by", None)
+        if "cpu" in found and measure is not None and entry is not None and _is_apart(entry.model):
+            pid = entry.model.pid
+            found["cpu"] = 0 if pid is None else measure(pid)
         return found
 
     def available(self, pools: list[str]) -> dict[str, int | None]:
@@ -238,6 +259,10 @@ class _Peak:
             if size is not None:
                 self._most[pool] = max(size, self._most.get(pool, 0))
         self._timer = asyncio.get_running_loop().call_later(_PEAK_EVERY, self._look)
+
+
+def _is_apart(model: Any) -> bool:
+    return getattr(model, "isolation", None) is not None
 
 
 async def _load(model: Any, report: OnProgress) -> None:

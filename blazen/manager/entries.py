@@ -25,9 +25,9 @@ class Entry:
     __slots__ = (
         "broken", "can", "charges", "claimed_by", "demand", "evicted_at", "extra", "fallback",
         "fixed_threads", "footprint", "id", "idle_since", "keep_alive", "key", "leases", "leaving",
-        "load_seconds", "loaded_at", "loads", "model", "open", "per_request", "phase", "pinned",
-        "priority", "problem", "recalled", "reloads", "remote", "retiring", "running", "share",
-        "source", "spill", "threads", "unloaders", "used_at", "uses", "victims", "wake_at",
+        "load_seconds", "loaded_at", "loads", "lost", "model", "open", "per_request", "phase",
+        "pinned", "priority", "problem", "recalled", "reloads", "remote", "retiring", "running",
+        "share", "source", "spill", "threads", "unloaders", "used_at", "uses", "victims", "wake_at",
         "window",
     )  # fmt: skip
 
@@ -83,6 +83,8 @@ class Entry:
         """Whether it is being unregistered: it takes no more requests."""
         self.broken = False
         """Whether it could not be unloaded: it is still there, and no victim again."""
+        self.lost = False
+        """Whether its process is gone while it is still held, or while its load is being noted."""
         self.unloaders: list[Ticket] = []
         self.victims: list[Entry] = []
         """Who went for the load that runs."""

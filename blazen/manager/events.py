@@ -39,6 +39,8 @@ class EventKind(str, Enum):
     Unloading = "unloading"
     Unloaded = "unloaded"
     UnloadFailed = "unload_failed"
+    Crashed = "crashed"
+    """Its worker process is gone, and the memory back: ``detail`` says how it ended."""
     Restoring = "restoring"
     """It went for a model that then failed to load, and is brought back."""
     Quarantined = "quarantined"

@@ -226,6 +226,9 @@ def key_of(model: object) -> str:
         _engine_version(engine) if isinstance(engine, str) else [],
         _machine(),
     ]
+    isolation = getattr(model, "isolation", None)
+    if isolation is not None:
+        facts.append(_plain(isolation))
     text = json.dumps(facts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:20]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from types import TracebackType
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from blazen import hardware
 from blazen.checks import check_range, unknown_name
-from blazen.errors import ValidationError
+from blazen.errors import BackendCrashedError, ValidationError
 from blazen.manager.abilities import abilities, innermost
 from blazen.manager.accounts import Accounts
 from blazen.manager.admission import Admission
@@ -23,12 +24,14 @@ from blazen.manager.lease import Lease
 from blazen.manager.lifecycle import ModelLifecycle
 from blazen.manager.meter import MachineMeter, Meter
 from blazen.manager.metrics import Counters, MetricsServer, prometheus_text
+from blazen.manager.places import Place, placed
 from blazen.manager.policy import Policy, least_recently_used
 from blazen.manager.pools import detect_budgets, read_budgets
 from blazen.manager.requests import Requests
 from blazen.manager.scheduler import Scheduler
 from blazen.manager.status import Explanation, ManagerStatus, ModelStatus, PoolStatus, State
 from blazen.manager.tracing import Tracing
+from blazen.options.isolation import Isolated, isolation_of
 from blazen.types.footprint import Footprint
 from blazen.types.progress import OnProgress
 
@@ -65,6 +68,7 @@ class ModelManager(Requests):
         measure: bool | Meter = True,
         learn: bool | LearnedFootprints = True,
         tracing: bool | TracerProvider = False,
+        isolation: Isolated = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Set the budgets.
@@ -79,12 +83,15 @@ class ModelManager(Requests):
             measure: Whether the account follows what models are seen to take; or what measures it.
             learn: Whether what was measured is kept for the next run; or where.
             tracing: Whether loads and requests are told to OpenTelemetry; or to which provider.
+            isolation: Where the engines of models run for which nothing else is said:
+                ``"process"``, or an `Isolation`, gives each a process of its own.
             clock: What tells the time, in seconds.
         """
         check_range("cores", cores, at_least=1, integer=True)
         check_range("max_waiting", max_waiting, at_least=1, integer=True)
         _check_parts(policy, measure, learn)
         budgets = read_budgets(cpu_ram_gb, gpu_vram_gb, pools)
+        self._isolation = isolation_of(isolation)
         self._entries: dict[str, Entry] = {}
         self._by_model: dict[int, Entry] = {}
         self._hub = EventHub()
@@ -136,6 +143,7 @@ class ModelManager(Requests):
         fallback: str | Sequence[str] = (),
         deadline: float | None = None,
         preload: bool = False,
+        isolation: Place = "default",
     ) -> None:
         """Take a model under a name; nothing is loaded yet.
 
@@ -154,6 +162,9 @@ class ModelManager(Requests):
             fallback: The models that are asked instead, in order, where this one can't start.
             deadline: Seconds that it may take to start before the fallback is asked.
             preload: Begin to load it now, in the background.
+            isolation: Where its engine runs, if not as the manager says: ``"process"``, or an
+                `Isolation`, in a process of its own; ``None`` in this one. What runs then is a
+                model like the one given, which `get` gives.
         """
         if not isinstance(id, str) or not id:
             raise ValidationError(f"a model's id is a text, not {id!r}")
@@ -167,6 +178,7 @@ class ModelManager(Requests):
             raise ValidationError(f"{id!r} can't be its own fallback")
         if deadline is not None and not names:
             raise ValidationError(f"{id!r} has a deadline but no fallback to go to after it")
+        model = placed(model, isolation, self._isolation)
         can, local = abilities(model)
         entry = Entry(
             id,
@@ -199,6 +211,7 @@ class ModelManager(Requests):
             self._entries[id] = entry
             if local:
                 self._by_model[_identity(model)] = entry
+                self._effects.watch(entry, functools.partial(self._lost, entry))
             self._hub.tell(EventKind.Registered, id)
         self._driver.perform()
         if preload and local:
@@ -394,6 +407,10 @@ class ModelManager(Requests):
         others = any(e.threads and not e.fixed_threads for e in tuple(self._entries.values()))
         return max(1, min(ENGINES_AT_ONCE, fixed + others))
 
+    def _lost(self, entry: Entry, error: BackendCrashedError) -> None:
+        """Hear that a model's process is gone; called on any thread."""
+        self._driver.do(self._scheduler.lost, entry, str(error))
+
     def _check_pool(self, pool: str) -> None:
         budgets = self._scheduler.ledger.budgets
         if pool not in budgets:
@@ -447,6 +464,8 @@ def _tracing(wanted: bool | TracerProvider) -> Tracing | None:
 def _status(entry: Entry, now: float) -> ModelStatus:
     draining = entry.phase is Phase.Ready and (entry.retiring or entry.claimed_by is not None)
     state = State.Remote if entry.remote else _STATES[entry.phase]
+    if entry.lost and not entry.model.is_loaded:
+        state = State.Unloaded
     idle = None if entry.idle_since is None else max(0.0, now - entry.idle_since)
     return ModelStatus(
         id=entry.id,

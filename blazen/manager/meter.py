@@ -41,6 +41,10 @@ class MachineMeter:
         gpu = _gpu(pool)
         return None if gpu is None else max(0, gpu.total - gpu.free)
 
+    def used_by(self, pid: int) -> int:
+        """Give the bytes of RAM that a child and its own hold and no other process has."""
+        return sum(_own_bytes(each, own_vms=-1) for each in (pid, *_descendants(pid)))
+
     def available(self, pool: str) -> int | None:
         """Give the bytes that the machine, or this process's container, has left."""
         if pool == "cpu":

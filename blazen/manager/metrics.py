@@ -36,6 +36,7 @@ _COUNTED = {
     EventKind.Evicting: ("evictions", "Times that the model went to make room for another."),
     EventKind.Unloaded: ("unloads", "Unloads that ended well."),
     EventKind.UnloadFailed: ("unload_failures", "Unloads that failed."),
+    EventKind.Crashed: ("crashes", "Times that its worker process ended unasked."),
     EventKind.Waiting: ("waits", "Requests that had to wait."),
     EventKind.Refused: ("refusals", "Requests that could not be served."),
     EventKind.Spilled: ("spill_overs", "Requests that went to another model."),

@@ -144,7 +144,7 @@ class Scheduler(Look):
             entry.per_request = total(entry.per_request, {p: -s for p, s in part.items()})
             freed = True
         if freed and entry.phase is Phase.Ready:
-            if not entry.leases:
+            if not entry.leases and not self._take_off(entry, now):
                 self._rest(entry, now)
             if self.queue or entry.retiring:
                 self.pump(now)
@@ -189,7 +189,7 @@ class Scheduler(Look):
         entry.load_seconds = seconds
         entry.loaded_at = entry.used_at = now
         entry.uses = 0
-        entry.problem = ""
+        entry.problem = entry.problem if entry.lost else ""
         entry.extra = {}
         self._charge(entry, charges)
         self._note_return(entry, now)
@@ -213,7 +213,7 @@ class Scheduler(Look):
                 entry.demand = None
         else:
             entry.demand = None
-        if not entry.leases:
+        if not entry.leases and not self._take_off(entry, now):
             self._rest(entry, now)
         self._refresh(entry)
         self.pump(now)
@@ -285,6 +285,17 @@ class Scheduler(Look):
         self._refresh(entry)
         self.pump(now)
 
+    def lost(self, entry: Entry, why: str, now: float) -> None:
+        """Hear that a model's process is gone, and its memory back.
+
+        Whoever holds it keeps its room, for what is asked of it next loads it again.
+        """
+        if entry.phase in (Phase.Ready, Phase.Loading):
+            entry.lost, entry.problem = True, why
+            self._tell(EventKind.Crashed, entry.id, detail=why)
+            if self._take_off(entry, now):
+                self.pump(now)
+
     def measured(self, entry: Entry, charges: Amounts, now: float) -> None:
         """Follow what a loaded model was measured to hold."""
         if entry.phase is Phase.Ready:
@@ -316,6 +327,19 @@ class Scheduler(Look):
             self.ledger.set_quarantine(id, kept)
             self._tell(EventKind.Reclaimed, id, bytes=back)
             self.pump(now)
+
+    def _take_off(self, entry: Entry, now: float) -> bool:
+        """Have a model that is lost be unloaded, unless it is held, or is there again."""
+        if not entry.lost or entry.leases or entry.phase is not Phase.Ready:
+            return False
+        entry.lost = not entry.model.is_loaded
+        if not entry.lost:
+            return False
+        self._gone(entry)
+        self._tell(EventKind.Unloaded, entry.id)
+        self._finish_unloaders(entry)
+        self._refresh(entry)
+        return True
 
     def _rest(self, entry: Entry, now: float) -> None:
         """Note that a model has nothing to do, and when it is to go for that."""
