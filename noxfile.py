@@ -21,8 +21,13 @@ COVERAGE = ROOT / ".nox"
 # What the index has only as source and takes minutes to build: built once, for all sessions.
 SOURCES = ("llama-cpp-python",)
 WHEELS = ROOT / ".nox" / "wheels"
-# Modules and classes of tests side by side: an engine in a test has one thread.
-PARALLEL = ("--numprocesses=logical", "--maxprocesses=4", "--dist=loadscope")
+# Modules and classes of tests side by side, in the order that tests/conftest.py gives them.
+PARALLEL = (
+    *("--numprocesses=logical", "--maxprocesses=4"),
+    *("--dist=loadscope", "--no-loadscope-reorder"),
+)
+# One thread for an engine that nobody tells otherwise: what spins side by side takes far longer.
+ALONE = {"BLAZEN_THREADS": "1"}
 # Hosted models bring no codecs; what takes or gives pictures and sound is tested with them.
 BESIDE = dict.fromkeys(("openai", "anthropic", "gemini"), ("audio", "images"))
 CLIPS = Path("/usr/share/pocketsphinx/test/data/librivox")
@@ -95,7 +100,7 @@ def _build(session: nox.Session, *extras: str) -> None:
 def _pytest(session: nox.Session, *arguments: str, complete: bool = True) -> None:
     """Run tests; in a complete environment, none may be skipped for want of a package."""
     wanted = {"BLAZEN_REQUIRE_ALL": "1"} if complete else {}
-    session.run("pytest", "-q", *arguments, *session.posargs, env=wanted)
+    session.run("pytest", "-q", *arguments, *session.posargs, env={**ALONE, **wanted})
 
 
 def _covered(session: nox.Session, *arguments: str) -> None:
@@ -104,6 +109,7 @@ def _covered(session: nox.Session, *arguments: str) -> None:
         "pytest",
         *("-q", "--cov", "--cov-report=", "--cov-fail-under=0", *arguments, *session.posargs),
         env={
+            **ALONE,
             "BLAZEN_REQUIRE_ALL": "1",
             "COVERAGE_FILE": str(COVERAGE / f".coverage.{session.name}"),
         },
@@ -140,10 +146,9 @@ def docs(session: nox.Session) -> None:
 def core(session: nox.Session) -> None:
     """The core on the oldest and the newest Python of this machine, without a single extra."""
     _install(session)
-    # The tests of the suites take minutes, and are the same on each Python.
-    suites = ("tests/test_suites_catch.py", "tests/middleware/test_suites.py")
-    elsewhere = (*suites, "tests/test_packaging.py", "tests/backends")
-    _pytest(session, *PARALLEL, *(f"--ignore={place}" for place in elsewhere), complete=False)
+    # What takes long is the same on each Python, and the session "tests" has all of it.
+    chosen = ("-m", "not long", "--ignore=tests/test_packaging.py", "--ignore=tests/backends")
+    _pytest(session, *PARALLEL, *chosen, complete=False)
 
 
 def _alone(backend: str) -> None:
@@ -163,7 +168,9 @@ for _backend in BACKENDS:
 def packaging(session: nox.Session) -> None:
     """Real installs of this checkout, in every way that the docs name."""
     session.install("--group=test", "--group=packaging")
-    _pytest(session, "tests/test_packaging.py")
+    # Each test has an environment of its own: they may run side by side, in any order.
+    side_by_side = ("--numprocesses=logical", "--maxprocesses=4", "--dist=worksteal")
+    _pytest(session, *side_by_side, "tests/test_packaging.py")
 
 
 @nox.session

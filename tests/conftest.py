@@ -1,4 +1,4 @@
-"""What every test may use: the marker ``needs``, and the runner of code that documents show.
+"""What every test may use: markers, and the runner of code that documents show.
 
 A test that needs an optional package says so::
 
@@ -8,6 +8,8 @@ Each name is an extra of blazen or a starter model; without a name, all extras a
 is missing the test is skipped and says which; with ``BLAZEN_REQUIRE_ALL=1``, as the complete
 environments of nox set it, it fails instead. The same holds for ``pytest.importorskip`` at the head
 of a module that imports such a package.
+
+What takes many seconds, and is the same on each Python, is marked ``long``.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import gc
 import inspect
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -65,6 +68,24 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "needs(*names): the extras and starter models that the test must have; none named: all",
     )
+    config.addinivalue_line(
+        "markers", "long: takes many seconds and is the same on each Python; begun first"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Side by side, begin with the modules and classes that take long, else one runs on alone.
+
+    Then come those with many tests, as pytest-xdist itself has it.
+    """
+    if not hasattr(config, "workerinput"):
+        return
+    places = {item: item.nodeid.rpartition("::")[0] for item in items}
+    size = Counter(places.values())
+    for item, place in places.items():
+        if item.get_closest_marker("long"):
+            size[place] = len(items)
+    items.sort(key=lambda item: -size[places[item]])
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -137,11 +158,14 @@ class Snippets:
             exec(code, self.names)
 
     def close(self) -> None:
-        """Unload the models that the code left loaded, and end the loop."""
+        """Unload the models that the code left loaded, end the workers that wait, and the loop."""
+        from blazen.isolation import spares
+
         for value in list(self.names.values()):
             unload = getattr(value, "unload_all", None) or getattr(value, "unload", None)
             if inspect.iscoroutinefunction(unload) and not isinstance(value, type):
                 self._loop.run_until_complete(unload())
+        spares.dismiss()
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         self._loop.run_until_complete(self._loop.shutdown_default_executor())
         self._loop.close()

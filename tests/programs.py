@@ -80,7 +80,7 @@ def memory():
 
 def ask(model, number):
     if kind == "Model":
-        return model.complete(blazen.Prompt(f"{number} " + text * 60), {"max_tokens": 4})
+        return model.complete(blazen.Prompt(f"{number} " + text * 20), {"max_tokens": 4})
     if kind == "Reranker":
         return model.rerank("cat", question or texts)
     if kind == "ImageEmbeddingModel":

@@ -29,7 +29,7 @@ from blazen import (
 from blazen.testing import EchoModel, EchoTTS
 from tests.conftest import ROOT
 
-pytestmark = pytest.mark.needs("whispercpp", "xllamacpp", "piper", "starter")
+pytestmark = [pytest.mark.needs("whispercpp", "xllamacpp", "piper", "starter"), pytest.mark.long]
 
 EXAMPLE = ROOT / "examples" / "assistant.py"
 

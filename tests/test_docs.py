@@ -55,6 +55,7 @@ def _pages() -> list[object]:
 
 
 @pytest.mark.needs
+@pytest.mark.long
 @pytest.mark.parametrize("page", _pages())
 def test_python_of_a_page_runs_in_its_order(page, snippets, tmp_path, request):
     if page.name in ASKING:

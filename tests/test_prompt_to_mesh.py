@@ -17,6 +17,7 @@ from blazen.testing.tiny_triposr import save_tiny_triposr
 from tests.conftest import ROOT
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:__array_wrap__ must accept:DeprecationWarning"),
 ]

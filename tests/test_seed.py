@@ -49,6 +49,7 @@ def _parameter(path: Path) -> object:
     return pytest.param(path, printed, marks=pytest.mark.needs(*needs), id=path.stem)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("path", "printed"), [_parameter(path) for path in sorted(FOLDER.glob("*.py"))]
 )

@@ -11,7 +11,10 @@ import blazen
 from blazen import TTS, Audio, Transcription
 from blazen.speech.normalise import normalise
 
-pytestmark = pytest.mark.needs("whispercpp", "piper", "kokoro", "starter", "starter-more")
+pytestmark = [
+    pytest.mark.needs("whispercpp", "piper", "kokoro", "starter", "starter-more"),
+    pytest.mark.long,
+]
 
 SENTENCES = (
     "The quick brown fox jumps over the lazy dog.",

@@ -35,6 +35,7 @@ from blazen.types.speech import SpeechStream
 from blazen.types.transcription import TranscriptionChunk, TranscriptionStream, as_request
 
 pytest_plugins = ["pytester"]
+pytestmark = pytest.mark.long
 
 # What is first imported by an inner run is forgotten with it, and NumPy can't be imported twice.
 for module in ("numpy", "av", "PIL.Image"):
@@ -161,7 +162,8 @@ class LeavesThreads(EchoModel):
         return super()._open(job, report)
 
 
-def test_a_thread_that_outlives_the_unload(failures):
+def test_a_thread_that_outlives_the_unload(failures, monkeypatch):
+    monkeypatch.setattr("blazen.testing.local.THREAD_GRACE_SECONDS", 0.5)  # it never ends
     try:
         found = failures(echo(LeavesThreads), only="lifecycle or thread or idempotent or loop")
     finally:
@@ -441,7 +443,8 @@ class Unclosed:
         return await anext(self._texts)
 
 
-def test_a_source_that_is_left_open(failures):
+def test_a_source_that_is_left_open(failures, monkeypatch):
+    monkeypatch.setattr("blazen.testing.embedding.THREAD_GRACE_SECONDS", 0.5)  # it never closes
     try:
         found = failures(echo(NeverLooksBack), "EmbeddingSuite", only="no_further or repeatable")
     finally:

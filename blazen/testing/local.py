@@ -159,15 +159,19 @@ class LocalSuite(Suite):
         # Models that were dropped close on threads of their own, and would be taken for this one.
         hardware.release_memory()
         _still_alive(_threads("blazen:"))
-        before = self.memory_now()
-        await local_model.load()
-        await self.ask(local_model, question)
-        loaded = self.memory_now()
-        await local_model.unload()
-        after = self.memory_now()
-        assert not local_model.is_loaded
-        took, gave = loaded - before, loaded - after
-        assert not self.holds_bytes or took * 2 >= self.holds_bytes, (
+        for _ in range(3):  # the system may take pages of files back from this process meanwhile
+            before = self.memory_now()
+            await local_model.load()
+            await self.ask(local_model, question)
+            loaded = self.memory_now()
+            await local_model.unload()
+            after = self.memory_now()
+            assert not local_model.is_loaded
+            took, gave = loaded - before, loaded - after
+            is_anew = not self.holds_bytes or took * 2 >= self.holds_bytes
+            if is_anew:
+                break
+        assert is_anew, (
             f"the second load took {took >> 20} MB for a model of {self.holds_bytes >> 20} MB: "
             "the unload before it gave nothing back"
         )

@@ -45,6 +45,8 @@ from blazen_diffusers.precision import number_types
 from blazen_diffusers.previews import Previews
 from blazen_diffusers.schedulers import NAMES, fresh_scheduler
 from blazen_diffusers.size import pipeline_sizes
+from tests.backends.briefly import Briefly
+from tests.backends.isolated import ApartStreams
 from tests.weights.servers import Hub, standing_in
 
 pytestmark = [
@@ -106,6 +108,12 @@ class TestDiffusers(ImageSuite):
     @pytest.fixture
     def broken_model(self):
         return build
+
+
+class TestDiffusersApart(Briefly, ApartStreams, TestDiffusers):
+    """The same in a process of its own."""
+
+    like = "shared"
 
 
 @pytest.fixture(scope="module")

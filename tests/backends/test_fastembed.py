@@ -30,6 +30,7 @@ from blazen.types.embedding import EmbeddingRecipe
 from blazen_fastembed.encoder import Encoder
 from blazen_fastembed.prefixes import prefixes_of
 from blazen_fastembed.size import FILLING, PASS_TOKENS
+from tests.backends.isolated import Apart
 from tests.programs import check_footprint
 
 pytestmark = pytest.mark.needs("fastembed", "starter:embed")
@@ -95,6 +96,10 @@ class TestFastEmbed(EmbeddingSuite):
     @pytest.fixture
     def broken_model(self):
         return build
+
+
+class TestFastEmbedApart(Apart, TestFastEmbed):
+    """The same in a process of its own."""
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,8 @@ pytest.importorskip("onnx")
 from PIL import Image as Pillow  # noqa: E402 - it comes with fastembed
 
 from blazen_fastembed.images import FastEmbedImages  # noqa: E402
+from tests.backends.briefly import Briefly  # noqa: E402
+from tests.backends.isolated import Apart  # noqa: E402
 from tests.programs import check_footprint  # noqa: E402
 from tests.tiny_onnx import CHANNELS, MEAN, PATCH, SIDE, STD, TinyVision  # noqa: E402
 
@@ -37,6 +39,10 @@ class TestClip(ImageEmbeddingSuite):
     @pytest.fixture
     def broken_model(self):
         return build
+
+
+class TestClipApart(Briefly, Apart, TestClip):
+    """The same in a process of its own."""
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,8 @@ pytest.importorskip("onnx")
 from tokenizers import Tokenizer  # noqa: E402 - it comes with fastembed
 
 from blazen_fastembed.rerank import FastEmbedReranker  # noqa: E402
+from tests.backends.briefly import Briefly  # noqa: E402
+from tests.backends.isolated import Apart  # noqa: E402
 from tests.programs import check_footprint  # noqa: E402
 from tests.tiny_onnx import LONGEST, TinyBert  # noqa: E402
 
@@ -42,6 +44,10 @@ class TestReranker(RerankSuite):
     @pytest.fixture
     def broken_model(self):
         return build
+
+
+class TestRerankerApart(Briefly, Apart, TestReranker):
+    """The same in a process of its own."""
 
 
 @pytest.fixture(scope="module")

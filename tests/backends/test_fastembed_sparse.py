@@ -20,6 +20,8 @@ from blazen.errors import (
 )
 from blazen.options.retrieval import SparseOptions
 from blazen.testing import SparseEmbeddingSuite
+from tests.backends.briefly import Briefly
+from tests.backends.isolated import Apart
 from tests.weights.servers import Hub, standing_in
 
 pytestmark = pytest.mark.needs("fastembed")
@@ -63,6 +65,12 @@ class TestSplade(SparseEmbeddingSuite):
     @pytest.fixture
     def broken_model(self):
         return build
+
+
+class TestSpladeApart(Briefly, Apart, TestSplade):
+    """The same in a process of its own."""
+
+    like = "splade"
 
 
 @pytest.fixture(scope="module")

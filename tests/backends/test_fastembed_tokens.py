@@ -21,6 +21,8 @@ pytest.importorskip("onnx")
 from tokenizers import Tokenizer  # noqa: E402 - it comes with fastembed
 
 from blazen_fastembed.tokens import FastEmbedTokens  # noqa: E402
+from tests.backends.briefly import Briefly  # noqa: E402
+from tests.backends.isolated import Apart  # noqa: E402
 from tests.programs import check_footprint  # noqa: E402
 from tests.tiny_onnx import VOCABULARY, TinyBert  # noqa: E402
 
@@ -42,6 +44,10 @@ class TestColbert(TokenEmbeddingSuite):
     @pytest.fixture
     def broken_model(self):
         return build
+
+
+class TestColbertApart(Briefly, Apart, TestColbert):
+    """The same in a process of its own."""
 
 
 @pytest.fixture(scope="module")

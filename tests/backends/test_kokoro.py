@@ -26,6 +26,8 @@ from blazen.errors import (
 )
 from blazen.hardware import Device, rss_bytes
 from blazen.testing import TTSSuite
+from tests.backends.briefly import Briefly
+from tests.backends.isolated import ApartStreams
 from tests.programs import check_footprint, run_python
 from tests.weights.servers import Hub, standing_in
 
@@ -75,13 +77,29 @@ class TestKokoro(TTSSuite):
             speed = 1.0
         # How soon it stops is told from how long the whole takes, which must be long enough.
         elif "stops" in name:
-            speed = 3.0
+            speed = 6.0
         monkeypatch.setattr(loaded, "options", dataclasses.replace(loaded.options, speed=speed))
         return loaded
 
     @pytest.fixture
     def broken_model(self):
         return build
+
+
+class TestKokoroApart(Briefly, ApartStreams, TestKokoro):
+    """The same in a process of its own."""
+
+    like = "quick"
+
+    async def test_speed_is_kept_or_refused(self, model):
+        slow, fast = [await model.speak(self.sentence, {"speed": speed}) for speed in (1.0, 2.0)]
+        assert fast.duration < slow.duration * 0.8
+
+
+@pytest.fixture(scope="module")
+def quick():
+    """Says the same fast: options are read where the engine is, and can't be changed from here."""
+    return build(speed=8.0)
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,8 @@ from blazen.errors import InferenceError, LoadError
 from blazen.testing import EmbeddingSuite, RerankSuite
 from blazen.weights.starter import starter_path
 from blazen_llamacpp import encoder
+from tests.backends.briefly import Briefly
+from tests.backends.isolated import Apart
 from tests.backends.vectors import VectorsOfGguf, matrix
 from tests.encoders import write_minilm
 
@@ -73,15 +75,25 @@ class TestLlamaCppEmbedding(EmbeddingSuite):
 
     @pytest.fixture(scope="class")
     @classmethod
-    def model(cls, tmp_path_factory):
+    def made(cls, tmp_path_factory):
         path = tmp_path_factory.mktemp("model") / "minilm.gguf"
         model = EmbeddingModel.llamacpp(write_minilm(path, starter_path("embed")), threads=1)
         yield model
         blazen.blocking(model).unload()
 
     @pytest.fixture
+    def model(self, made):
+        return made
+
+    @pytest.fixture
     def broken_model(self):
         return lambda path: EmbeddingModel.llamacpp(path, threads=1)
+
+
+class TestLlamaCppEmbeddingApart(Briefly, Apart, TestLlamaCppEmbedding):
+    """The same in a process of its own."""
+
+    like = "made"
 
 
 class TestLlamaCppReranker(RerankSuite):
@@ -91,7 +103,7 @@ class TestLlamaCppReranker(RerankSuite):
 
     @pytest.fixture(scope="class")
     @classmethod
-    def model(cls, tmp_path_factory):
+    def made(cls, tmp_path_factory):
         path = tmp_path_factory.mktemp("model") / "ranker.gguf"
         weights = write_minilm(path, starter_path("embed"), "rank", head=True)
         model = Reranker.llamacpp(weights, threads=1)
@@ -99,5 +111,15 @@ class TestLlamaCppReranker(RerankSuite):
         blazen.blocking(model).unload()
 
     @pytest.fixture
+    def model(self, made):
+        return made
+
+    @pytest.fixture
     def broken_model(self):
         return lambda path: Reranker.llamacpp(path, threads=1)
+
+
+class TestLlamaCppRerankerApart(Briefly, Apart, TestLlamaCppReranker):
+    """The same in a process of its own."""
+
+    like = "made"

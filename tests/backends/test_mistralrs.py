@@ -26,6 +26,8 @@ from blazen.errors import (
 from blazen.options import MistralRsOptions
 from blazen.testing import ModelSuite
 from blazen.weights.starter import starter_path
+from tests.backends.briefly import Briefly
+from tests.backends.isolated import ApartStreams
 from tests.programs import check_footprint, run_python
 from tests.weights.servers import Files, serving
 
@@ -60,6 +62,19 @@ class TestMistralRs(ModelSuite):
     @pytest.fixture
     def broken_model(self):
         return build
+
+
+class TestMistralRsApart(Briefly, ApartStreams, TestMistralRs):
+    """The same in a process of its own."""
+
+    concurrency = 2
+    # Its tokens take ten times as long as the others', which show the rest of this.
+    test_two_loops_at_once = None
+    test_streams_left_early_do_not_touch_the_others = None
+    test_a_required_tool_is_called = None
+    test_a_named_tool_is_called = None
+    # Here it gives back a part only; there, all of it.
+    test_unload_gives_memory_back = TestMistralRs.test_unload_gives_memory_back
 
 
 @pytest.fixture(scope="module")
@@ -456,10 +471,10 @@ def test_where_no_thread_can_be_started_the_model_can_be_closed(monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux names a process's threads")
-async def test_what_unload_has_ended_is_over():
+async def test_what_unload_has_ended_is_over(tiny):
     from blazen_mistralrs.process import runtime_threads
 
-    model = build()
+    model = build(tiny, context_length=200)
     for _ in range(8):
         before = runtime_threads()
         await model.complete("Hi.", COLD)

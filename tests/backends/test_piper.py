@@ -25,6 +25,7 @@ from blazen.errors import (
 from blazen.hardware import rss_bytes
 from blazen.testing import TTSSuite
 from blazen.weights.starter import starter_path
+from tests.backends.isolated import ApartStreams
 from tests.programs import check_footprint, run_python
 from tests.weights.servers import Files, Hub, serving, standing_in
 
@@ -61,7 +62,7 @@ class TestPiper(TTSSuite):
         """What it says is the same when it is said fast, and the making of it takes half."""
         # How soon it stops is told from how long the whole takes, which must be long enough.
         if "stops" in request.node.name:
-            vary(speed=0.5)
+            vary(speed=1.0)
         elif "speed" not in request.node.name:
             vary(speed=3.0)
         return loaded
@@ -69,6 +70,22 @@ class TestPiper(TTSSuite):
     @pytest.fixture
     def broken_model(self):
         return build
+
+
+class TestPiperApart(ApartStreams, TestPiper):
+    """The same in a process of its own."""
+
+    like = "quick"
+
+    async def test_speed_is_kept_or_refused(self, model):
+        slow, fast = [await model.speak(self.sentence, {"speed": speed}) for speed in (1.0, 2.0)]
+        assert fast.duration < slow.duration * 0.8
+
+
+@pytest.fixture(scope="module")
+def quick():
+    """Says the same fast: options are read where the engine is, and can't be changed from here."""
+    return build(speed=3.0)
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +166,7 @@ async def test_speed_stretches_the_voices_own_pace(loaded, vary, voice_folder, t
     async with build(path) as slow_voice:
         assert (await slow_voice.speak(text)).duration == slow.duration
         assert (await slow_voice.speak(text, {"speed": 2})).duration == usual.duration
-    vary(speed=0.5)
+    vary(speed=1.0)
     assert (await loaded.speak(text)).duration == slow.duration
     assert (await loaded.speak(text, {"speed": 1})).duration == usual.duration
 

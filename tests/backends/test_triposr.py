@@ -25,6 +25,8 @@ from blazen.errors import (
 from blazen.options.triposr import TripoSrOptions
 from blazen.testing import ThreeDSuite
 from blazen.testing.tiny_triposr import CONFIG, save_tiny_triposr
+from tests.backends.briefly import Briefly
+from tests.backends.isolated import ApartStreams
 from tests.weights.servers import Hub, standing_in
 
 pytestmark = pytest.mark.needs("triposr")
@@ -142,6 +144,10 @@ class TestTripoSr(ThreeDSuite):
             return build(path)
 
         return broken
+
+
+class TestTripoSrApart(Briefly, ApartStreams, TestTripoSr):
+    """The same in a process of its own."""
 
 
 # The checkpoint

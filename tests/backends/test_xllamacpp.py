@@ -46,7 +46,9 @@ from blazen.weights.gguf import read_gguf
 from blazen.weights.starter import starter_path
 from blazen_xllamacpp import diagnosis
 from blazen_xllamacpp.reading import ParsedReader
-from tests.backends.briefly import Briefly
+from tests.backends.briefly import Briefly, OneByOne, OneWay
+from tests.backends.isolated import ApartStreams
+from tests.backends.quick import write_quick
 from tests.gguf_floats import write_gguf
 from tests.gguf_lora import write_lora
 from tests.programs import check_footprint, run_python
@@ -91,7 +93,9 @@ def build(target="starter:chat", **settings):
 class TestXllamaCpp(ModelSuite):
     """The shipped suite, whole."""
 
+    concurrency = 8
     max_tokens = 12
+    long_max_tokens = 32
     too_long_prompt = "word " * 3000
 
     @pytest.fixture
@@ -103,11 +107,22 @@ class TestXllamaCpp(ModelSuite):
         return build
 
 
+class TestXllamaCppApart(ApartStreams, TestXllamaCpp):
+    """The same in a process of its own."""
+
+    concurrency = 6
+
+
 @pytest.fixture(scope="module")
 def loaded():
     model = build()
     yield model
     blazen.blocking(model).unload()
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    return write_quick(tmp_path_factory.mktemp("quick") / "quick.gguf")
 
 
 @pytest.fixture(scope="module")
@@ -235,8 +250,8 @@ async def test_unloading_at_once_after_loading_does_not_hang():
     assert not model.is_loaded
 
 
-async def test_parallel_requests_are_answered_together():
-    async with build(parallel=4) as model:
+async def test_parallel_requests_are_answered_together(quick):
+    async with build(quick, parallel=4) as model:
         questions = [f"What is {n} plus {n}?" for n in range(8)]
         answers = await asyncio.gather(*(model.complete(q, COLD) for q in questions))
     assert all(answer.content for answer in answers)
@@ -460,11 +475,11 @@ def test_a_required_call_that_did_not_come_is_an_error():
 
 
 @pytest.mark.needs("starter:text")
-class TestBaseModel(Briefly, TextModelSuite):
+class TestBaseModel(Briefly, OneByOne, OneWay, TextModelSuite):
     """The shipped suite for models that only continue."""
 
-    concurrency = 6
     max_tokens = 12
+    long_max_tokens = 32
     too_long_prompt = "word " * 3000
 
     @pytest.fixture
@@ -548,14 +563,14 @@ def test_values_in_few_bits_need_flash_attention():
         build(kv_type="q8_0", flash_attention=False)
 
 
-async def test_a_full_context_ends_an_answer_unless_it_may_shift():
+async def test_a_full_context_ends_an_answer_unless_it_may_shift(quick):
     endless = CompletionOptions(max_tokens=300, logit_bias={0: -100.0, 2: -100.0}, seed=1)
     settings = {"context_length": 256, "threads": 1}
-    async with Model.xllamacpp("starter:chat", **settings) as model:
+    async with Model.xllamacpp(quick, **settings) as model:
         answer = await model.complete("Tell a long story.", endless)
         assert answer.finish_reason is FinishReason.Length
         assert answer.usage.total_tokens <= 256
-    async with Model.xllamacpp("starter:chat", context_shift=True, **settings) as model:
+    async with Model.xllamacpp(quick, context_shift=True, **settings) as model:
         assert (await model.complete("Tell a story.", endless)).usage.completion_tokens == 300
 
 
@@ -637,7 +652,7 @@ async def test_a_long_prompt_does_not_hold_up_the_others():
     async with Model.xllamacpp(
         "starter:chat", context_length=2048, threads=1, parallel=2, batch_size=128
     ) as model:
-        long = Prompt("word " * 1000)
+        long = Prompt("word " * 600)
         started = asyncio.Event()
 
         async def read():
@@ -655,12 +670,12 @@ async def test_a_long_prompt_does_not_hold_up_the_others():
         answer = await reading
     assert order == ["short", "long"]
     assert short.content
-    assert answer.usage.prompt_tokens == 1001
+    assert answer.usage.prompt_tokens == 601
     assert answer.usage.cached_tokens == 0, "what we read in pieces ourselves was not known before"
     assert answer.timing.prompt > short.timing.prompt
 
 
-async def test_requests_left_at_random_leave_nothing_behind():
+async def test_requests_left_at_random_leave_nothing_behind(quick):
     chance = random.Random(1)
     shape = {
         "type": "object",
@@ -668,16 +683,16 @@ async def test_requests_left_at_random_leave_nothing_behind():
         "required": ["a"],
     }
     kinds = [{}, {"logprobs": 2}, {"response_format": shape}, {"tools": [WEATHER]}, {"stop": "e"}]
-    async with build(parallel=4) as model:
+    async with build(quick, parallel=4) as model:
         await asyncio.gather(*(model.complete("Hi", COLD) for _ in range(8)))
         threads, tasks = len(psutil.Process().threads()), len(asyncio.all_tasks())
 
         async def ask(number):
-            options = CompletionOptions(max_tokens=4, **chance.choice(kinds))
+            options = CompletionOptions(max_tokens=40, **chance.choice(kinds))
             text = f"Question {number}: " + "why " * chance.choice([1, 5, 40])
             task = asyncio.create_task(model.complete(text, options))
             if number % 3 == 0:
-                await asyncio.sleep(chance.random() / 4)
+                await asyncio.sleep(chance.random() / 20)
                 task.cancel()
             with contextlib.suppress(asyncio.CancelledError, OutputError):
                 await task

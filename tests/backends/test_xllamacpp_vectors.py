@@ -10,6 +10,8 @@ from blazen.errors import ContextLengthError, InferenceError, LoadError
 from blazen.testing import EmbeddingSuite, RerankSuite
 from blazen.weights.starter import starter_path
 from blazen_xllamacpp import encoder
+from tests.backends.briefly import Briefly
+from tests.backends.isolated import Apart
 from tests.backends.vectors import VectorsOfGguf, matrix
 from tests.encoders import write_minilm
 
@@ -74,15 +76,25 @@ class TestXllamaCppEmbedding(EmbeddingSuite):
 
     @pytest.fixture(scope="class")
     @classmethod
-    def model(cls, tmp_path_factory):
+    def made(cls, tmp_path_factory):
         path = tmp_path_factory.mktemp("model") / "minilm.gguf"
         model = EmbeddingModel.xllamacpp(write_minilm(path, starter_path("embed")), threads=1)
         yield model
         blazen.blocking(model).unload()
 
     @pytest.fixture
+    def model(self, made):
+        return made
+
+    @pytest.fixture
     def broken_model(self):
         return lambda path: EmbeddingModel.xllamacpp(path, threads=1)
+
+
+class TestXllamaCppEmbeddingApart(Briefly, Apart, TestXllamaCppEmbedding):
+    """The same in a process of its own."""
+
+    like = "made"
 
 
 class TestXllamaCppReranker(RerankSuite):
@@ -92,7 +104,7 @@ class TestXllamaCppReranker(RerankSuite):
 
     @pytest.fixture(scope="class")
     @classmethod
-    def model(cls, tmp_path_factory):
+    def made(cls, tmp_path_factory):
         path = tmp_path_factory.mktemp("model") / "ranker.gguf"
         weights = write_minilm(path, starter_path("embed"), "rank", head=True)
         model = Reranker.xllamacpp(weights, threads=1)
@@ -100,5 +112,15 @@ class TestXllamaCppReranker(RerankSuite):
         blazen.blocking(model).unload()
 
     @pytest.fixture
+    def model(self, made):
+        return made
+
+    @pytest.fixture
     def broken_model(self):
         return lambda path: Reranker.xllamacpp(path, threads=1)
+
+
+class TestXllamaCppRerankerApart(Briefly, Apart, TestXllamaCppReranker):
+    """The same in a process of its own."""
+
+    like = "made"
