@@ -103,6 +103,16 @@ async def _measure(folder: Path, dtype: str, device: str) -> dict[str, Any]:
     return figures
 
 
+def threshold(folder: Path, dtype: str, device: str) -> float:
+    """Give the density at which random weights have a surface of the usual size."""
+
+    async def found() -> float:
+        async with TripoSr(TripoSrOptions(folder, device=device, dtype=dtype)) as model:
+            return await _threshold(model)
+
+    return asyncio.run(found())
+
+
 async def _threshold(model: TripoSr) -> float:
     """Find how dense it is around so much of the volume."""
     import numpy as np
