@@ -37,7 +37,7 @@ from tests.isolation.watching import WAIT, Held
 from tests.manager.walk import Tape, Walk
 
 MIB = 1 << 20
-CONTEXT = 600 * MIB
+CONTEXT = 730 * MIB
 
 
 class Elsewhere:
