@@ -39,6 +39,7 @@ async def test_a_request_cancelled_in_the_turn_that_brings_it_ends_all_the_same(
     assert serving.said[-1][:2] == ("failed", 1)
 
 
+@pytest.mark.needs("audio")
 async def test_live_sound_that_comes_in_the_turn_of_its_request_is_heard():
     sound = (await EchoTTS().speak("Seven ships.")).to_samples(sample_rate=16_000)
     (marked, _) = Live.of(TranscriptionRequest(LiveAudio(_nothing())))

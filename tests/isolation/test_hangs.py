@@ -144,6 +144,7 @@ async def test_an_app_that_stood_still_does_not_take_it_for_silence(trouble, mon
     assert model.pid == pid
 
 
+@pytest.mark.needs("audio")
 async def test_live_sound_that_pauses_is_not_the_engines_silence(ear):
     from blazen.isolation.model import isolate
     from blazen.testing.echo_speech import EchoTranscription, EchoTTS

@@ -316,10 +316,10 @@ _BOMBS = {
 
 @pytest.mark.parametrize("name", list(_BOMBS))
 @pytest.mark.parametrize("ending", ["m.safetensors", "model.safetensors.index.json"])
-def test_bombs_take_under_a_second_and_under_100_mb(tmp_path: Path, name: str, ending: str) -> None:
+def test_bombs_end_soon_and_take_under_100_mb(tmp_path: Path, name: str, ending: str) -> None:
     path = tmp_path / ending
     path.write_bytes(_BOMBS[name] if ending.endswith(".json") else data(_BOMBS[name], body=0))
     measured = measure_reading(read_safetensors, path)
     assert ending in measured["result"]
-    assert measured["seconds"] < 1
+    assert measured["seconds"] < 10  # a limit for what must end, never a measure
     assert measured["peak"] < 100e6
