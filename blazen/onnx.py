@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,9 @@ from blazen.hardware import Device
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
+
+# Its builds tell their maker of every session, unless this is said before they are imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
