@@ -27,10 +27,9 @@ OVERHEAD = 44 << 20
 
 @dataclass
 class Engine:
-    """A server that runs, and the folder of the socket that it insists on."""
+    """A server that runs."""
 
     server: xllamacpp.Server
-    folder: Path
 
 
 def open_server(
@@ -61,19 +60,21 @@ def open_server(
         # that the loop must answer shows that it runs.
         server.handle_metrics()
     except BaseException as error:
-        shutil.rmtree(folder, ignore_errors=True)
         from blazen_xllamacpp.diagnosis import ask_why
 
         why = ask_why(settings, cancelled) or str(error)
         raise LoadError(f"llama.cpp could not load {path}: {why}") from error
+    finally:
+        # Nobody is to come through the door: gone now, it is not left behind by a process that is
+        # killed either.
+        shutil.rmtree(folder, ignore_errors=True)
     report(Progress("load", total, total, detail=path.name))
-    return Engine(server, folder)
+    return Engine(server)
 
 
 def close_server(engine: Engine) -> None:
     """Give back what the engine holds."""
     del engine.server  # it stops when nothing refers to it any more
-    shutil.rmtree(engine.folder, ignore_errors=True)
 
 
 def make_params(
@@ -95,7 +96,8 @@ def make_params(
     # The engine's HTTP server can't be left out: it is kept from everyone but this user.
     params.api_keys = [secrets.token_urlsafe(32)]
     if sys.platform != "win32":
-        # A socket in a folder that only this user may enter, instead of a port on the network.
+        # A socket that nobody can find, instead of a port on the network: its folder, which only
+        # this user may enter, goes when the engine listens.
         params.hostnames = [str(folder / "engine.sock")]
     for name, value in settings.items():
         *outer, last = name.split(".")
