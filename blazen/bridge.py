@@ -157,7 +157,7 @@ class StreamJob(Job, Generic[T]):
 
     def hold(self) -> None:
         """Hold the engine back, as when its reader is far behind, until `go_on`."""
-        self._held = self._limit != float("inf")
+        self._held = True
 
     def go_on(self) -> None:
         """Hold the engine back no longer for what `hold` said."""
@@ -215,7 +215,8 @@ class StreamJob(Job, Generic[T]):
             self.cancel()
 
     def _is_full(self) -> bool:
-        return self._held or len(self._items) >= self._limit
+        # The limit decides last: `release`, on another thread, may come in the middle of `hold`.
+        return (self._held and self._limit != float("inf")) or len(self._items) >= self._limit
 
     def _open_gate(self) -> None:
         with contextlib.suppress(RuntimeError):  # it was open

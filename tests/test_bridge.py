@@ -673,6 +673,20 @@ async def test_an_engine_that_is_held_back_goes_on_when_it_may(thread):
     assert [heard.get_nowait() for _ in range(5)] == list(range(5, 10))
 
 
+def test_an_engine_let_go_for_good_in_the_middle_of_being_held_is_free():
+    class Torn(StreamJob):
+        """Let go, as by another thread, just before it is held."""
+
+        def __setattr__(self, name, value):
+            if name == "_held" and value:
+                self.release()
+            super().__setattr__(name, value)
+
+    job = Torn(lambda job: None)
+    job.hold()
+    assert not job._is_full()
+
+
 async def test_who_wants_the_whole_is_not_held_back(thread):
     heard = []
 

@@ -106,6 +106,11 @@ def test_a_url_that_is_missing_is_not_called_a_path():
         registry._options("far", Options, (), {})
 
 
+def test_a_backend_with_nothing_to_load_has_no_process_of_its_own():
+    with pytest.raises(ValidationError, match="Backend can't run in a process of its own"):
+        Model.from_spec("good:/models/a.gguf", isolation="process")
+
+
 def test_a_backend_of_another_kind_is_told_apart_from_an_unknown_one():
     with pytest.raises(UnknownBackendError, match="'good' is one for model"):
         blazen.EmbeddingModel.from_spec("good:x")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
-import inspect
 import pickle
 import threading
 import weakref
@@ -15,10 +15,9 @@ from typing import Any, ClassVar
 from blazen import hardware
 from blazen.bridge import EngineThread, Job
 from blazen.errors import BackendCrashedError, LoadError
-from blazen.isolation.feeding import Feeding
 from blazen.isolation.orders import Begin, levels_here
 from blazen.isolation.pools import outer_device, with_process
-from blazen.isolation.requests import ask, stream
+from blazen.isolation.requests import Given, ask, stream, tell
 from blazen.isolation.restarts import Restarts
 from blazen.isolation.spares import Spare, keep, prepare, take_spare
 from blazen.isolation.worker import Worker, rss_of
@@ -47,6 +46,8 @@ class IsolatedBackend(LocalBackend[Worker]):
 
     inside: ClassVar[type]
     """The class of the model in the worker process."""
+    _properties: ClassVar[tuple[str, ...]]
+    """Its properties' names."""
 
     def __init__(self, options: Any, isolation: Isolation) -> None:
         super().__init__(options)
@@ -56,9 +57,13 @@ class IsolatedBackend(LocalBackend[Worker]):
         self._restarts = Restarts(isolation.restarts)
         self._facts: dict[str, Any] = {}
         self._worker: Worker | None = None
+        self._stopped = threading.Event()
+        """Set when the load that goes on is not to be waited for any more."""
         self._watched = False
-        self._watch: Callable[[], object] = lambda: None
-        self._listeners: list[Callable[[BackendCrashedError], object]] = []
+        self._watch: Callable[[], object] = _watch_nothing
+        self._told: dict[str, tuple[Any, Any]] = {}
+        """What it was told last, by the name of the method: each new process hears it too."""
+        self._listeners: dict[object, Callable[[BackendCrashedError], object]] = {}
 
     @property
     def isolation(self) -> Isolation:
@@ -90,20 +95,23 @@ class IsolatedBackend(LocalBackend[Worker]):
         """
         if not hasattr(self.inside, "footprint"):
             return None
-        found: Footprint | None
-        if self.is_loaded:
-            found = await self._asked("footprint", (), {})
-        else:
-            found = await super().footprint()
+        found = await super().footprint()
         return None if found is None else with_process(found, self._isolation.gpus)
 
-    def on_lost(self, listener: Callable[[BackendCrashedError], object]) -> Callable[[], None]:
+    def on_lost(self, listener: Callable[[BackendCrashedError], object]) -> Callable[[], object]:
         """Have a function called, on any thread, when its process ends unasked.
 
         It must not wait. Requests fail after it has returned. The result ends the calling.
         """
-        self._listeners.append(listener)
-        return functools.partial(self._listeners.remove, listener)
+        key = object()
+        self._listeners[key] = listener
+        return functools.partial(self._listeners.pop, key, None)
+
+    def __getattr__(self, name: str) -> Any:
+        # What a backend sets as it is made is a part of it, as its properties are.
+        if name.startswith("_") or "_here" not in vars(self):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return self._fact(name)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _again, (self.inside, self.options, self._isolation)
@@ -116,8 +124,14 @@ class IsolatedBackend(LocalBackend[Worker]):
         width = getattr(self._here, "_width", None)
         return int(width()) if width is not None else _REQUESTS
 
-    async def _asked(self, name: str, args: Any, kwargs: Any) -> Any:
-        return await self._call(ask, name, args, kwargs)
+    async def _asked(self, name: str, given: Given) -> Any:
+        feeding = given.take_sound()
+        try:
+            answer = await self._call(ask, name, given.args, given.kwargs, feeding)
+        finally:
+            if feeding is not None:
+                feeding.stop()
+        return given.read(answer)
 
     async def _loaded(self, on_progress: OnProgress | None = None) -> EngineThread[Worker]:
         if on_progress is not None and not self.is_loaded:
@@ -126,14 +140,16 @@ class IsolatedBackend(LocalBackend[Worker]):
         return await super()._loaded(on_progress)
 
     def _open(self, job: Job, report: OnProgress) -> Worker:
-        self._rest(job)
+        stopped = self._stopped = threading.Event()
+        with self._lock:
+            if self._loading is None:  # it was unloaded before this began
+                stopped.set()
+        self._restarts.wait(self._title(), job, stopped)
         order = self._order()
         worker = self._process(job)
-        worker.title = self._title()
         worker.worked = self._restarts.worked
         worker.used = functools.partial(prepare, self._isolation, self._path, order.options)
         worker.lost.add_done_callback(functools.partial(_lost, weakref.ref(self), worker, job))
-        job.on_cancel(functools.partial(worker.dismiss, _CANCELLED))
         try:
             loading = worker.begin(
                 "load",
@@ -150,26 +166,52 @@ class IsolatedBackend(LocalBackend[Worker]):
             worker.dismiss("its model could not be loaded")
             worker.ended.result()
             raise
-        self._worker = worker
+        finally:
+            self._watched, self._watch = False, _watch_nothing
+        with self._lock:
+            if self._loading is not None:
+                self._worker = worker
+        for name, (args, kwargs) in tuple(self._told.items()):
+            tell(worker, name, args, kwargs)
         return worker
+
+    def _stop(self, loading: Any) -> Future[None]:
+        if self._loading is loading:
+            self._stopped.set()
+            self._worker = None
+        return super()._stop(loading)
 
     def _process(self, job: Job) -> Worker:
         spare = take_spare(self._path, self._isolation)
         if spare is not None:
             job.on_cancel(functools.partial(spare.worker.dismiss, _CANCELLED))
-            if spare.is_ready():
-                return spare.worker
-        return Worker(self._isolation)
-
-    def _footprint(self, job: Job) -> Footprint | None:
-        worker = self._process(job)
+        ready = spare is not None and spare.is_ready()
+        worker = spare.worker if spare is not None and ready else Worker(self._isolation)
         worker.title = self._title()
         job.on_cancel(functools.partial(worker.dismiss, _CANCELLED))
-        sizing = worker.begin("warm", self._path, self._order().options, ())
+        return worker
+
+    def _footprint(self, job: Job) -> Footprint | None:
+        found: Footprint | None
+        loaded = self._running()
+        if loaded is not None:
+            # Past the queue of the requests, which may be long. It may end in the meantime.
+            with contextlib.suppress(BackendCrashedError):
+                asking = loaded.begin("call", "footprint", (), {})
+                job.on_cancel(functools.partial(loaded.cancel, asking))
+                found = asking.future.result()
+                return found
+        self._restarts.wait(self._title(), job, threading.Event())
+        options = self._order().options
+        worker = self._process(job)
+        sizing = None
         try:
-            found: Footprint | None = sizing.future.result()
+            sizing = worker.begin("warm", self._path, options, ())
+            found = sizing.future.result()
         finally:
-            if not keep(self._isolation, self._path, Spare(worker, sizing)):
+            if worker.lost.done() and worker.lost.result():
+                self._restarts.crashed()
+            if sizing is None or not keep(self._isolation, self._path, Spare(worker, sizing)):
                 worker.dismiss("it was there to size a model")
                 worker.ended.result()
         return found
@@ -191,27 +233,10 @@ class IsolatedBackend(LocalBackend[Worker]):
         return Begin(
             self._path,
             options,
-            self._isolation.memory,  # type: ignore[arg-type]  # its check has made it a number
-            self._isolation.nice,
             levels_here(),
             self._watched,
             self._isolation.spare,
         )
-
-    def _rest(self, job: Job) -> None:
-        """Wait before it is started again, if it has crashed just now."""
-        rest = self._restarts.rest()
-        if rest:
-            raise BackendCrashedError(
-                f"{self._title()} has crashed {self._isolation.restarts + 1} times in a row: it is "
-                f"not started again for {rest:.0f} s"
-            )
-        pause = self._restarts.pause()
-        if pause:
-            stopped = threading.Event()
-            job.on_cancel(stopped.set)
-            if stopped.wait(pause):
-                raise LoadError(f"{self._title()}: loading was stopped")
 
     def _forget(self, worker: Worker) -> None:
         """Count as unloaded from now on, since the process is gone."""
@@ -221,24 +246,15 @@ class IsolatedBackend(LocalBackend[Worker]):
                 return
             self._stop(loading)
         if worker.end is not None:
-            for listener in tuple(self._listeners):
+            for listener in tuple(self._listeners.values()):
                 listener(worker.end())
 
     def _running(self) -> Worker | None:
         return self._worker if self.is_loaded else None
 
     def _names(self) -> tuple[str, ...]:
-        members = [(name, inspect.getattr_static(self.inside, name)) for name in dir(self.inside)]
-        return (
-            "device",
-            *[
-                name
-                for name, found in members
-                if isinstance(found, property)
-                and not name.startswith("_")
-                and name not in LIFECYCLE
-            ],
-        )
+        given = [name for name in vars(self._here) if name not in vars(self)]
+        return ("device", *self._properties, *(name for name in given if name[0] != "_"))
 
     def _fact(self, name: str) -> Any:
         if self.is_loaded and name in self._facts:
@@ -246,14 +262,19 @@ class IsolatedBackend(LocalBackend[Worker]):
         return getattr(self._here, name)
 
     def _tell(self, name: str, args: Any, kwargs: Any) -> None:
-        worker = self._running()
+        self._told[name] = args, kwargs
+        worker = self._worker
         if worker is not None:
-            worker.post("tell", name, args, kwargs)
+            tell(worker, name, args, kwargs)
 
-    async def _begun(self, name: str, arguments: dict[str, Any]) -> Any:
-        feeding = Feeding.of(arguments)
-        reader = await self._source(stream, name, arguments, feeding)
+    async def _begun(self, name: str, given: Given) -> Any:
+        feeding = given.take_sound()
+        reader = await self._source(stream, name, given.args, given.kwargs, feeding)
         return reader if feeding is None else feeding.beside(reader)
+
+
+def _watch_nothing() -> None:
+    """Stand for the watching of a load while none goes on."""
 
 
 def _lost(

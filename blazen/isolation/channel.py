@@ -9,6 +9,8 @@ has no name either, so nothing stays behind.
 from __future__ import annotations
 
 import array
+import contextlib
+import errno
 import functools
 import importlib
 import io
@@ -33,6 +35,8 @@ _READ = 256 * 1024
 _FDS = array.array("i")
 _ROOM_FOR_FDS = socket.CMSG_SPACE(16 * _FDS.itemsize) if hasattr(socket, "CMSG_SPACE") else 0
 _CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+_LOST = -1
+"""Stands for a descriptor that came, and for which this process had no room."""
 
 
 Message: TypeAlias = tuple[str, int, Any]
@@ -85,12 +89,15 @@ class Channel:
     def receive(self) -> list[Message]:
         """Give the messages that are whole by what has come; wait if nothing has."""
         try:
-            size, beside, _, _ = self._end.recvmsg_into([self._room], _ROOM_FOR_FDS, _CLOEXEC)
+            size, beside, flags, _ = self._end.recvmsg_into([self._room], _ROOM_FOR_FDS, _CLOEXEC)
         except OSError as error:
             raise Closed(str(error)) from error
+        came = len(self._fds)
         for level, kind, data in beside:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                 self._fds += array.array("i", data[: len(data) - len(data) % _FDS.itemsize])
+        if flags & socket.MSG_CTRUNC and len(self._fds) == came:
+            self._fds.append(_LOST)  # no read crosses the next one: which one is lost is certain
         if not size:
             raise Closed("the other side has closed its end")
         self._read += self._room[:size]
@@ -111,15 +118,26 @@ class Channel:
             return None
         sizes = [_PART.unpack_from(read, _HEADER.size + i * _PART.size)[0] for i in range(count)]
         # Buffers of the values stay views of these bytes: they are theirs alone.
-        body: Any = _mapped(self._fds.pop(0), size) if shared else read[begin:end]
+        what: Any
+        try:
+            body: Any = _mapped(self._fds.pop(0), size) if shared else read[begin:end]
+        except OSError as error:
+            what = Unreadable(error)
+        else:
+            what = _unpacked(memoryview(body), [first, *sizes]) if count or shared else _read(body)
         del read[:end]
-        what = _unpacked(memoryview(body), [first, *sizes]) if count or shared else _read(body)
         return kind.rstrip(b"\0").decode(), number, what
+
+    def hang_up(self) -> None:
+        """End the talk on both sides: whoever waits to send something is let go."""
+        with contextlib.suppress(OSError):  # the other side is no more
+            self._end.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close this end; the other one hears of it."""
         for fd in self._fds:
-            os.close(fd)
+            if fd != _LOST:
+                os.close(fd)
         self._fds.clear()
         self._end.close()
 
@@ -187,6 +205,8 @@ def _mapped(fd: int, size: int) -> memoryview:
     """
     import ctypes
 
+    if fd == _LOST:
+        raise OSError(errno.EMFILE, f"{size} shared bytes can't be had: too many files are open")
     try:
         libc = _libc()
         # Private: what this side changes stays its own, as a copy would.

@@ -8,11 +8,10 @@ import faulthandler
 import functools
 import gc
 import importlib
+import inspect
 import logging
 import os
 import pickle
-import select
-import signal
 import socket
 import sys
 import threading
@@ -21,6 +20,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Itera
 from typing import Any, NoReturn
 
 from blazen import hardware
+from blazen.isolation.bounds import die_with, limit
 from blazen.isolation.carried import Carried, arrived, carry
 from blazen.isolation.channel import Channel, Closed, Unreadable, pack
 from blazen.isolation.handing import Pieces
@@ -32,33 +32,14 @@ _USED_AFTER = 1.0
 """Seconds after a load in which its first request is answered, or was none."""
 
 
-def main(fd: int, lifeline: int) -> None:
+def main(fd: int, lifeline: int, memory: int, nice: int) -> None:
     """Serve until the other side closes its end, or is no more."""
+    limit(memory, nice)
     for given in (fd, lifeline):
         os.set_inheritable(given, False)  # what the engine starts has no use for them
-    _die_with(lifeline)
+    die_with(lifeline)
     faulthandler.enable()
     asyncio.run(_Serving(Channel(socket.socket(fileno=fd))).run())
-
-
-def _die_with(lifeline: int) -> None:
-    """Have the kernel kill this process, and its own, when the other end of a pipe closes.
-
-    An engine that holds Python's lock can't keep it from that; a parent that is killed need not do
-    anything for it.
-    """
-    if sys.platform != "linux":
-        return  # there, who listens sees the end of the channel
-    import fcntl
-
-    fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
-    fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
-    flags = fcntl.fcntl(lifeline, fcntl.F_GETFL)
-    fcntl.fcntl(lifeline, fcntl.F_SETFL, flags | os.O_ASYNC)
-    closed = select.poll()
-    closed.register(lifeline, 0)
-    if closed.poll(0):
-        os._exit(1)  # it was too late for that
 
 
 class _Serving:
@@ -109,9 +90,6 @@ class _Serving:
             self._say("failed", number, carry(what.error))
         elif kind == "ping":
             self._say("pong", 0)
-        elif kind == "tell":
-            name, args, kwargs = what
-            getattr(self._model, name)(*args, **kwargs)
         elif kind == "watch":
             self._watching = asyncio.create_task(self._watch(number))
         elif kind in ("cancel", "feed", "more", "gather"):
@@ -152,12 +130,6 @@ class _Serving:
     async def _load(
         self, number: int, order: Begin, engines: int, facts: tuple[str, ...]
     ) -> dict[str, Any]:
-        if order.nice:
-            os.nice(order.nice)
-        if order.memory is not None:
-            import resource
-
-            resource.setrlimit(resource.RLIMIT_AS, (order.memory, order.memory))
         self._log_to_parent(order.levels)
         self._model = _class_at(order.path)(order.options)
         with hardware.sharing_cores(engines):
@@ -191,17 +163,24 @@ class _Serving:
                 yield name, fact
 
     async def _call(self, number: int, name: str, args: Any, kwargs: Any) -> Any:
-        answer = await getattr(self._model, name)(*args, **kwargs)
+        lively = functools.partial(self._lively, number)
+        given = {key: lively(value) for key, value in kwargs.items()}
+        answer = getattr(self._model, name)(*map(lively, args), **given)
+        if not inspect.isawaitable(answer):
+            return None  # it was told something, and the other side has answered itself
+        answer = await answer
         self._loop.call_soon(self._tell_used)
         return answer
 
-    async def _stream(self, number: int, name: str, arguments: dict[str, Any]) -> None:
+    async def _stream(self, number: int, name: str, args: Any, kwargs: Any) -> None:
+        lively = functools.partial(self._lively, number)
         pieces = self._pieces[number] = Pieces(
             functools.partial(self._say, "pieces", number),
             functools.partial(self._loop.call_soon_threadsafe, self._cancel, number),
         )
-        given = {key: self._lively(number, value) for key, value in arguments.items()}
-        await pieces.send(await source_of(getattr(self._model, name)(**given)))
+        given = {key: lively(value) for key, value in kwargs.items()}
+        answer = getattr(self._model, name)(*map(lively, args), **given)
+        await pieces.send(await source_of(answer))
         self._loop.call_soon(self._tell_used)
 
     async def _close(self, number: int) -> NoReturn:
@@ -269,6 +248,13 @@ def _import(modules: Sequence[str]) -> None:
 
 class _Handler(logging.Handler):
     """Sends each record to the other side."""
+
+    def handle(self, record: logging.LogRecord) -> Any:
+        """Do it without the lock of a handler: who sends may log, and would wait for it."""
+        found = self.filter(record)
+        if found:
+            self.emit(record)
+        return found
 
     def __init__(self, log: Callable[[str, int, str], None]) -> None:
         super().__init__()

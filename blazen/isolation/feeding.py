@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 from typing import Any
 
+from blazen.isolation.asked import Request
 from blazen.isolation.carried import carry
 from blazen.isolation.orders import Live
-from blazen.isolation.worker import Request, Worker
+from blazen.isolation.worker import Worker
 from blazen.types.live import LiveAudio
 
 _AHEAD = 64
@@ -27,13 +28,15 @@ class Feeding:
         self._left = False
 
     @classmethod
-    def of(cls, arguments: dict[str, Any]) -> Feeding | None:
+    def of(cls, args: list[Any], kwargs: dict[str, Any]) -> Feeding | None:
         """Take the live sound out of arguments, where there is some; its place is marked."""
-        for name, value in arguments.items():
-            found = Live.of(value)
-            if found is not None:
-                arguments[name], sound = found
-                return cls(sound, arguments[name].sample_rate)
+        places: tuple[tuple[Any, Any], ...] = ((args, range(len(args))), (kwargs, tuple(kwargs)))
+        for given, keys in places:
+            for key in keys:
+                found = Live.of(given[key])
+                if found is not None:
+                    given[key], sound = found
+                    return cls(sound, given[key].sample_rate)
         return None
 
     def begin(self, worker: Worker, request: Request) -> None:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import inspect
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 from blazen.errors import ValidationError
 from blazen.isolation.backend import LIFECYCLE, IsolatedBackend
+from blazen.isolation.requests import Given
 from blazen.options.isolation import Isolation
 from blazen.registry import Kind
-from blazen.types.completion import CompletionOptions
-from blazen.types.response_format import ResponseFormat
 from blazen.types.stream import Source, Stream
 
 
@@ -22,21 +20,21 @@ def isolate(model: Any, isolation: Isolation) -> Any:
 
     The model itself is left as it is; only its options are used.
     """
-    options = getattr(model, "options", None)
     if isinstance(model, IsolatedBackend):
         raise ValidationError(f"{model!r} runs in a process of its own already")
-    if not hasattr(model, "load") or not hasattr(type(model), "Options"):
-        raise ValidationError(
-            f"{model!r:.80} can't run in a process of its own: that takes a model on this machine "
-            "that is built of options"
-        )
     cls: Any = type(model)
-    return isolated_class(cls)(options, isolation)
+    return isolated_class(cls)(getattr(model, "options", None), isolation)
 
 
 @functools.cache
 def isolated_class(cls: type) -> type[IsolatedBackend]:
     """Give the class of models like those of a backend's class, each in a process of its own."""
+    if not hasattr(cls, "load") or not hasattr(cls, "Options"):
+        raise ValidationError(
+            f"{cls.__qualname__} can't run in a process of its own: that takes a model on this "
+            "machine that is built of options; leave out isolation for one that is elsewhere, and "
+            "isolate a model before it is wrapped"
+        )
     if cls.__module__ == "__main__" or "<" in cls.__qualname__:
         raise ValidationError(
             f"{cls.__qualname__} can't run in a process of its own, which could not import it: "
@@ -57,6 +55,7 @@ def isolated_class(cls: type) -> type[IsolatedBackend]:
         # What a protocol does by its other methods it does here as well.
         if own is None or found is not own:
             members[name] = _member(name, found, own)
+    members["_properties"] = tuple(name for name in members if isinstance(members[name], property))
     bases = (IsolatedBackend, *protocols)
     return type(f"Isolated{cls.__name__}", bases, members)
 
@@ -80,7 +79,7 @@ def _member(name: str, found: Any, own: Callable[..., Any] | None) -> Any:
 def _forwarded(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     async def call(self: IsolatedBackend, *args: Any, **kwargs: Any) -> Any:
-        return await self._asked(name, args, kwargs)
+        return await self._asked(name, Given(args, kwargs))
 
     return call
 
@@ -96,14 +95,11 @@ def _answered(
         answer = getattr(self._here, name)(*args, **kwargs)
         if inspect.iscoroutine(answer):
             answer.close()
-            return self._asked(name, args, kwargs)
+            return self._asked(name, Given(args, kwargs))
         if not isinstance(answer, Stream) and not hasattr(answer, "__aiter__"):
             self._tell(name, args, kwargs)
             return answer
-        sent = inspect.signature(method).bind(self, *args, **kwargs)
-        arguments = {key: _crossing(value) for key, value in sent.arguments.items()}
-        arguments.pop(next(iter(sent.signature.parameters)))  # the model itself
-        start = functools.partial(self._begun, name, arguments)
+        start = functools.partial(self._begun, name, Given(args, kwargs))
         if not isinstance(answer, Stream):
             return _generated(start)
         answer.redirect(start)
@@ -129,19 +125,3 @@ async def _generated(start: Callable[[], Awaitable[Source[Any]]]) -> AsyncGenera
 def _is_read_here(value: Any) -> bool:
     """Say whether an argument is read bit by bit, which only this side can do."""
     return hasattr(value, "__next__") or hasattr(value, "__aiter__")
-
-
-def _crossing(value: Any) -> Any:
-    """Give an argument in a form that another process can read."""
-    if isinstance(value, CompletionOptions) or (
-        isinstance(value, Mapping) and {"tools", "response_format"} & set(value)
-    ):
-        options = CompletionOptions.of(value)
-        wanted = options.response_format
-        if wanted is None:
-            return options
-        # The class that an answer is read into stays here, and so does the reading.
-        return dataclasses.replace(
-            options, response_format=ResponseFormat(wanted.kind, wanted.rule)
-        )
-    return value

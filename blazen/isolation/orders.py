@@ -15,13 +15,11 @@ WINDOW = 512
 
 @dataclass(frozen=True)
 class Begin:
-    """Build a model, within limits."""
+    """Build a model."""
 
     path: str
     """The class, as ``module:name``."""
     options: Any
-    memory: int | None
-    nice: int
     levels: dict[str, int]
     watched: bool
     """Whether anyone hears how far its loading is: some engines tell hundreds of times."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import select
@@ -57,7 +58,7 @@ class Output:
         """Hand on a record of the worker's logging."""
         logger = logging.getLogger(name)
         if logger.isEnabledFor(level):
-            _handed_on(logger, level, "%s: %s", self._title(), text)
+            hand_on(logger, level, "%s: %s", self._title(), text)
 
     def _take(self, data: bytes) -> None:
         self._tail.append(data[-_TAIL:])
@@ -77,18 +78,26 @@ class Output:
         if second != self._second:
             if self._lines > _MOST_A_SECOND:
                 left_out = self._lines - _MOST_A_SECOND
-                _handed_on(log, logging.DEBUG, "%s: %d lines left out", self._title(), left_out)
+                hand_on(log, logging.DEBUG, "%s: %d lines left out", self._title(), left_out)
             self._second, self._lines = second, 0
         self._lines += 1
         if self._lines <= _MOST_A_SECOND:
             text = line[:_LINE].decode("utf-8", "replace").rstrip()
-            _handed_on(log, logging.DEBUG, "%s: %s", self._title(), text)
+            hand_on(log, logging.DEBUG, "%s: %s", self._title(), text)
 
 
-def _handed_on(logger: logging.Logger, level: int, message: str, title: str, what: object) -> None:
-    # An app's own handler may fail: that must not end who listens to the worker.
+def hand_on(
+    logger: logging.Logger,
+    level: int,
+    message: str,
+    title: str,
+    *what: object,
+    error: BaseException | None = None,
+) -> None:
+    """Log what concerns a model; an app's own handler may fail, and ends nothing by that."""
     try:
-        logger.log(level, message, title, what, extra={"model": title})
+        logger.log(level, message, title, *what, extra={"model": title}, exc_info=error)
     except Exception:  # noqa: BLE001 - as logging itself has it, which shows it if it is asked to
         if logging.raiseExceptions:
-            traceback.print_exc()
+            with contextlib.suppress(Exception):  # there may be nothing left to print to
+                traceback.print_exc()

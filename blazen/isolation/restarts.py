@@ -6,6 +6,9 @@ import threading
 import time
 from collections.abc import Callable
 
+from blazen.bridge import Job
+from blazen.errors import BackendCrashedError, LoadError
+
 _FIRST = 0.1
 _LONGEST = 10.0
 _REST = 30.0
@@ -31,6 +34,19 @@ class Restarts:
     def worked(self) -> None:
         """Note a request that was answered: what crashed before is over."""
         self._crashes = 0
+
+    def wait(self, title: str, job: Job, stopped: threading.Event) -> None:
+        """Wait as long as it has to before it is started, or raise: it rests, or was stopped."""
+        job.on_cancel(stopped.set)
+        rest = self.rest()
+        if rest:
+            raise BackendCrashedError(
+                f"{title} has crashed {self._most + 1} times in a row: it is not started again "
+                f"for {rest:.0f} s"
+            )
+        pause = self.pause()
+        if pause and stopped.wait(pause):
+            raise LoadError(f"{title}: loading was stopped")
 
     def pause(self) -> float:
         """Give the seconds to wait before it is started."""

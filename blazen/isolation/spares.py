@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import concurrent.futures
 import contextlib
 import functools
 import logging
@@ -10,20 +11,25 @@ import os
 import sys
 import threading
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from blazen.errors import BackendCrashedError
+from blazen.isolation.asked import Request
+from blazen.isolation.output import hand_on
 from blazen.isolation.spawn import environment
-from blazen.isolation.worker import Request, Worker
+from blazen.isolation.worker import Worker
 from blazen.options.isolation import Isolation
 
 _lock = threading.Lock()
-_waiting: dict[Hashable, Spare] = {}
+_waiting: dict[str, tuple[Hashable, Spare]] = {}
+"""By the path of a class: at most one for each, with what it was started with."""
 _dismissed = 0
 """How often all that wait were ended: what was to be started before that is not started."""
 _ending = False
+_LONGEST = 5.0
+"""Seconds in which those that were ended must be gone; the system ends them in any case."""
 
 log = logging.getLogger("blazen.isolation")
 
@@ -50,8 +56,13 @@ def take_spare(path: str, isolation: Isolation) -> Spare | None:
     """Give the worker that waits for a class, where one does."""
     if not isolation.spare:
         return None
+    key = _key(isolation)
     with _lock:
-        return _waiting.pop(_key(path, isolation), None)
+        found, spare = _waiting.get(path, (None, None))
+        if found != key:
+            return None
+        del _waiting[path]
+        return spare
 
 
 def prepare(isolation: Isolation, path: str, options: Any, modules: Sequence[str]) -> None:
@@ -70,29 +81,40 @@ def prepare(isolation: Isolation, path: str, options: Any, modules: Sequence[str
 def _prepare(
     dismissed: int, isolation: Isolation, path: str, options: Any, modules: Sequence[str]
 ) -> None:
-    key = _key(path, isolation)
-    with _lock:
-        if _ending or dismissed != _dismissed:
-            return
-        if key in _waiting and _waiting[key].worker.is_running:
-            return
-        try:
+    try:
+        key = _key(isolation)
+        with _lock:
+            if _ending or dismissed != _dismissed or _has_one(path, key):
+                return
             worker = Worker(isolation)
             worker.title = f"a spare for {path}"
-            _waiting[key] = Spare(worker, worker.begin("warm", path, options, modules))
-        except Exception as error:  # noqa: BLE001 - the model that was loaded works without
-            log.warning("no spare could be started for %s: %s", path, error)
+            _place(path, key, Spare(worker, worker.begin("warm", path, options, modules)))
+    except Exception as error:  # noqa: BLE001 - the model that was loaded works without
+        hand_on(log, logging.WARNING, "no spare could be started for %s: %s", path, error)
 
 
 def keep(isolation: Isolation, path: str, spare: Spare) -> bool:
     """Have a worker wait that has done its warming, if one is wanted."""
+    key = _key(isolation)
     with _lock:
-        key = _key(path, isolation)
-        if not isolation.spare or _ending or not spare.worker.is_running or key in _waiting:
+        wanted = isolation.spare and not _ending and spare.worker.is_running
+        if not wanted or _has_one(path, key):
             return False
         spare.worker.title = f"a spare for {path}"
-        _waiting[key] = spare
+        _place(path, key, spare)
         return True
+
+
+def _has_one(path: str, key: Hashable) -> bool:
+    found, spare = _waiting.get(path, (None, None))
+    return spare is not None and found == key and spare.worker.is_running
+
+
+def _place(path: str, key: Hashable, spare: Spare) -> None:
+    _, old = _waiting.pop(path, (None, None))
+    if old is not None:  # whoever wants it would have to go back to what has changed since
+        old.worker.dismiss("another one has taken its place")
+    _waiting[path] = key, spare
 
 
 def dismiss() -> None:
@@ -100,20 +122,17 @@ def dismiss() -> None:
     global _dismissed
     with _lock:
         _dismissed += 1
-        waiting = [spare.worker for spare in _waiting.values()]
+        waiting = [spare.worker for _, spare in _waiting.values()]
         _waiting.clear()
     for worker in waiting:
         worker.dismiss("it was not needed")
-    for worker in waiting:
-        worker.ended.result()
+    concurrent.futures.wait([worker.ended for worker in waiting], timeout=_LONGEST)
 
 
-def _key(path: str, isolation: Isolation) -> Hashable:
-    # What a process is started with; the rest is said to it when it begins.
-    started = replace(isolation, memory=None, nice=0)
-    cwd = os.fspath(isolation.cwd) if isolation.cwd is not None else str(Path.cwd())
+def _key(isolation: Isolation) -> Hashable:
+    cwd = str(Path(isolation.cwd or "").absolute())
     given = frozenset(environment(isolation).items())
-    return path, repr(started), cwd, given, tuple(sys.path)
+    return repr(isolation), cwd, given, tuple(sys.path)
 
 
 def _forget() -> None:

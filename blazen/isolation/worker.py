@@ -7,7 +7,6 @@ import functools
 import itertools
 import logging
 import select
-import signal
 import threading
 import time
 from collections import deque
@@ -18,9 +17,11 @@ from typing import Any
 
 from blazen.errors import BackendCrashedError, InferenceError
 from blazen.isolation import spawn
+from blazen.isolation.asked import Request
 from blazen.isolation.carried import arrived
 from blazen.isolation.channel import Closed, Packed, Unreadable, pack
-from blazen.isolation.output import Output
+from blazen.isolation.endings import ending
+from blazen.isolation.output import Output, hand_on
 from blazen.options.isolation import Isolation
 
 _TICK = 0.25
@@ -28,29 +29,12 @@ _ASKED_AFTER = 0.25
 """The part of the time that it may be silent, after which it is asked for a sign of life."""
 _DRAIN = 0.3
 """Seconds in which the last words of a dead process must arrive."""
+_DYING = 0.5
+"""Seconds after it was killed in which its end is waited for, before anyone is told."""
+_LONGEST = 30.0
+"""Seconds after which a process that can't be ended, since a driver holds it, is let be."""
 
 log = logging.getLogger("blazen.isolation")
-
-
-class Request:
-    """One request that is under way."""
-
-    def __init__(self, number: int, heard: Callable[[str, Any], None] | None) -> None:
-        self.number = number
-        self.future: Future[Any] = Future()
-        self.heard = heard
-        """Told of what comes before the end; runs on the worker's own thread, and must not wait."""
-        self.cancelled_at: float | None = None
-        self.last = time.monotonic()
-        self.waits_for: set[str] = set()
-        """What it waits for on this side: then it is no fault of the worker that nothing comes."""
-        self.unread: Exception | None = None
-        """Why a piece of its answer could not be read."""
-
-    def go_on(self, reason: str) -> None:
-        """Hear that what it has waited for on this side is there."""
-        self.last = time.monotonic()
-        self.waits_for.discard(reason)
 
 
 class Worker:
@@ -71,6 +55,7 @@ class Worker:
         self._blameless = False
         self._reason: str | None = None
         """Why this side ended it, where it did."""
+        self._killed_at: float | None = None
         self._alive = time.monotonic()
         self._asked: float | None = None
         """When it was asked for the sign of life that has not come yet."""
@@ -90,7 +75,7 @@ class Worker:
                 ).start()
         except RuntimeError:  # there are too many threads, or the interpreter ends
             self._outgoing.put(None)
-            self._started.reap(0)
+            self._started.reap(0, _LONGEST)
             self._started.close()
             raise
 
@@ -102,13 +87,13 @@ class Worker:
     @property
     def is_running(self) -> bool:
         """Whether its process is there."""
-        return self._started.process.poll() is None
+        return self._started.is_running()
 
     def begin(
         self, kind: str, *what: Any, heard: Callable[[str, Any], None] | None = None
     ) -> Request:
         """Send a request, and give what will hold its answer."""
-        request = Request(next(self._numbers), heard)
+        request = Request(next(self._numbers), heard, in_pieces=kind == "stream")
         packed = pack(kind, request.number, *what)
         with self._lock:
             if self.end is not None:
@@ -152,6 +137,7 @@ class Worker:
     def _kill(self, reason: str) -> None:
         if not self.ended.done():
             self._reason = self._reason or reason
+            self._killed_at = self._killed_at or time.monotonic()
             self._started.kill()
 
     def _talk(self) -> None:
@@ -164,16 +150,16 @@ class Worker:
                     channel.send(packed)
         except Closed:
             pass  # who listens tells everyone
-        except Exception:
-            log.exception("%s: it can't be told anything any more", self.title)
+        except Exception as error:  # noqa: BLE001 - it is of no use any more
             self._kill("nothing could be sent to it")
+            hand_on(log, logging.ERROR, "%s: %s", self.title, _DEAF, error=error)
 
     def _listen(self) -> None:
         channel, output = self._started.channel, self._started.output
         ready, fd = select.poll(), channel.fileno()
         ready.register(fd, select.POLLIN)
         ready.register(output, select.POLLIN)
-        gone, watch_at = False, 0.0
+        gone, watch_at, problem = False, 0.0, None
         try:
             while True:
                 found = dict(ready.poll(0 if gone else _TICK * 1000))
@@ -186,19 +172,29 @@ class Worker:
                     break  # a process that it has started may hold its end of the channel open
                 else:
                     gone = not self.is_running
-                if (now := time.monotonic()) >= watch_at:
+                now = time.monotonic()
+                if self._killed_at is not None and now - self._killed_at > _DYING:
+                    break  # whatever keeps it from ending must not keep those who wait for it
+                if now >= watch_at:
                     watch_at = now + _TICK
                     self._watch(now)
         except Closed:
             pass
-        except Exception:
-            log.exception("%s: what it says can't be read", self.title)
+        except Exception as error:  # noqa: BLE001 - it is of no use any more
             self._kill("what it said could not be read")
-        self._bury()
+            problem = error
+        unasked, how = self._bury()
+        # An app's own handler may fail, or wait for whoever waits for this: so that comes last.
+        if problem is not None:
+            hand_on(log, logging.ERROR, "%s: %s", self.title, _GARBLED, error=problem)
+        if unasked:
+            hand_on(log, logging.WARNING, "%s: its worker process %s", self.title, how)
 
     def _hear(self, kind: str, number: int, what: Any) -> None:
         self._alive, self._asked = time.monotonic(), None
-        if kind == "log":
+        if isinstance(what, Unreadable):
+            pass  # it is told to whoever has made the request, if anyone has
+        elif kind == "log":
             self._output.log(*what)
         elif kind == "used":
             self.used(*what)
@@ -244,46 +240,50 @@ class Worker:
             if asked is not None and now - asked > rules.grace:
                 self._blameless = True
                 self._kill(f"it did not stop a request within {rules.grace:g} s")
-            elif patience is not None and not request.waits_for and now - request.last > patience:
+            elif patience is None or not request.in_pieces or request.waits_for:
+                pass
+            elif now - request.last > patience:
                 self._kill(f"a request went {patience:g} s without a piece of its answer")
 
-    def _bury(self) -> None:
-        """Learn how it ended, and tell all who wait."""
-        code = self._started.reap(_DRAIN)
-        self._output.drain(self._started.output, _DRAIN)
+    def _bury(self) -> tuple[bool, str]:
+        """Learn how it ended, and tell all who wait; give whether nobody asked for it, and how."""
+        started = self._started
+        started.reap(_DRAIN, _DYING)
+        self._output.drain(started.output, _DRAIN)
+        code, tail = started.code, self._output.tail
+        how = ending(code, self._reason, tail)
         end = functools.partial(
             BackendCrashedError,
-            f"{self.title}: its worker process {self._ending(code)}",
-            signal=-code if code < 0 else None,
-            code=code if code >= 0 else None,
-            output=self._output.tail,
+            f"{self.title}: its worker process {how}",
+            signal=-code if code is not None and code < 0 else None,
+            code=code if code is not None and code >= 0 else None,
+            output=tail,
         )
         with self._lock:
             self.end = end
             requests, self._requests = list(self._requests.values()), {}
         self._outgoing.put(None)
-        if not self._closing:
-            log.warning("%s", end())
-            self.lost.set_result(not self._blameless)
+        unasked = not self._closing
+        if unasked:
+            self._tell(self.lost.set_result, not self._blameless)
         for request in requests:
-            request.future.set_exception(end())
-        self._started.close()
-        self.ended.set_result(None)
+            self._tell(request.future.set_exception, end())
+        started.channel.hang_up()
+        started.reap(_LONGEST, 0)  # where that has been done, there is nothing left to wait for
+        started.close()
+        self._tell(self.ended.set_result, None)
+        return unasked, how
 
-    def _ending(self, code: int) -> str:
-        if self._reason is not None:
-            how = f"was ended: {self._reason}"
-        elif code < 0:
-            try:
-                how = f"died of {signal.Signals(-code).name}"
-            except ValueError:
-                how = f"died of signal {-code}"
-        else:
-            how = f"ended with code {code}"
-        tail = self._output.tail
-        return f"{how}; its last words:\n{tail}" if tail else how
+    def _tell(self, tell: Callable[[Any], None], what: Any) -> None:
+        try:
+            tell(what)
+        except Exception as error:  # noqa: BLE001 - the next one is to be told all the same
+            hand_on(log, logging.ERROR, "%s: %s", self.title, _UNHEARD, error=error)
 
 
+_DEAF = "it can't be told anything any more"
+_GARBLED = "what it says can't be read"
+_UNHEARD = "who was to hear of its end has failed"
 _NUDGE = Packed(b"", None)
 """Wakes who sends, for there is something to cancel."""
 

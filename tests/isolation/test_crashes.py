@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
+import threading
 import time
 
 import pytest
 
 from blazen import BackendCrashedError, Isolation
 from blazen.errors import LoadError
+from blazen.isolation import spawn, worker
 from blazen.isolation.model import isolate
 from blazen.isolation.restarts import Restarts
 from tests.isolation.engines import Trouble, TroubleOptions
@@ -123,10 +126,10 @@ async def test_a_process_that_dies_as_its_load_ends(trouble, monkeypatch):
     begin = type(model)._open
 
     def dead_already(self, job, report):
-        worker = begin(self, job, report)
-        os.kill(worker.pid, signal.SIGKILL)
-        until(worker.ended.done)
-        return worker
+        begun = begin(self, job, report)
+        os.kill(begun.pid, signal.SIGKILL)
+        until(begun.ended.done)
+        return begun
 
     with monkeypatch.context() as patch:
         patch.setattr(type(model), "_open", dead_already)
@@ -225,3 +228,86 @@ async def test_a_load_that_fails_or_is_cancelled_is_no_crash(trouble, ear):
             await loading
         assert gone(pid)
         assert not any("worker process" in message for message in ear.messages)
+
+
+@pytest.mark.parametrize("kind", ["raises", "waits"])
+async def test_an_apps_own_log_handler_keeps_nobody_from_hearing_of_a_crash(trouble, kind):
+    model = trouble()
+    asked = asyncio.create_task(model.do("wait"))
+    await model.load()
+    called, go_on = threading.Event(), threading.Event()
+
+    class Handler(logging.Handler):
+        def emit(self, record):
+            called.set()
+            if kind == "raises":
+                raise RuntimeError("a broken handler")
+            assert go_on.wait(WAIT)
+
+    handler = Handler()
+    logging.getLogger("blazen.isolation").addHandler(handler)
+    try:
+        os.kill(model.pid, signal.SIGKILL)
+        with pytest.raises(BackendCrashedError):
+            await asyncio.wait_for(asked, WAIT / 2)
+        assert not model.is_loaded
+        until(called.is_set)
+        assert (await model.complete("hello")).content == WORDS
+    finally:
+        go_on.set()
+        logging.getLogger("blazen.isolation").removeHandler(handler)
+
+
+async def test_where_the_app_ignores_its_children_their_end_is_not_known(trouble):
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        model = trouble()
+        await model.load()
+        asked = asyncio.create_task(model.do("wait"))
+        os.kill(model.pid, signal.SIGKILL)
+        with pytest.raises(BackendCrashedError, match="how it ended is not known") as caught:
+            await asked
+        assert (caught.value.signal, caught.value.code) == (None, None)
+        assert (await model.complete("hello")).content == WORDS
+        await model.unload()
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+async def test_no_signal_goes_to_a_number_that_was_given_back(trouble, monkeypatch):
+    there = []
+    true = os.killpg
+
+    def killpg(group, number):
+        there.append(not gone(group))
+        true(group, number)
+
+    monkeypatch.setattr(spawn.os, "killpg", killpg)
+    model = trouble()
+    await model.load()
+    await model.unload()
+    await model.load()
+    os.kill(model.pid, signal.SIGKILL)
+    until(lambda: not model.is_loaded)
+    assert there
+    assert all(there)
+
+
+async def test_a_process_that_does_not_end_though_it_is_killed_holds_up_nobody(
+    trouble, ear, monkeypatch
+):
+    """As one does whose driver, or whose network disk, hangs."""
+    model = trouble(isolation=Isolation(grace=0.1))
+    other = asyncio.create_task(model.do("wait"))
+    ignoring = asyncio.create_task(model.complete("prefill ignore"))
+    pid = await ear.pid_at("prefill")
+    with monkeypatch.context() as patch:
+        patch.setattr(spawn.os, "killpg", lambda group, number: None)
+        os.kill(pid, signal.SIGSTOP)
+        ignoring.cancel()
+        with pytest.raises(BackendCrashedError, match="did not stop a request"):
+            await asyncio.wait_for(other, worker._LONGEST / 2)
+        assert not gone(pid)
+        assert not model.is_loaded
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: gone(pid))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import logging
 import os
 import pickle
+import resource
+import socket
 import sys
 import threading
 
@@ -326,3 +329,66 @@ def test_a_message_is_read_while_another_thread_imports_its_package(tmp_path, mo
     finally:
         for name in ("slowly", "slowly.inner"):
             sys.modules.pop(name, None)
+
+
+def test_a_message_whose_memory_does_not_arrive_is_lost_alone():
+    """As where too many files are open: those that follow get what is theirs."""
+    here, there = map(channel.Channel, socket.socketpair())
+    large = [bytes([number]) * 200_000 for number in (1, 2)]
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held = []
+    try:
+        for one in large:
+            here.send(channel.pack("done", one[0], one))
+        here.send(channel.pack("done", 3, "small"))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (512, limits[1]))
+        with contextlib.suppress(OSError):  # there are no more of them
+            while True:
+                held.append(os.open(os.devnull, os.O_RDONLY))
+        found = there.receive()
+        while held:
+            os.close(held.pop())
+        while len(found) < 3:
+            found += there.receive()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for fd in held:
+            os.close(fd)
+        here.close()
+        there.close()
+    assert [(kind, number) for kind, number, _ in found] == [("done", n) for n in (1, 2, 3)]
+    assert "too many files are open" in str(found[0][2].error)
+    assert [what for _, _, what in found[1:]] == [(large[1],), ("small",)]
+
+
+async def test_an_answer_that_finds_no_room_here_fails_its_own_request_only(trouble, monkeypatch):
+    model = trouble()
+    await model.load()
+    pid = model.pid
+
+    def refuse(fd, size):
+        os.close(fd)
+        raise OSError("no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(channel, "_mapped", refuse)
+        with pytest.raises(InferenceError, match="can't be read here: no room"):
+            await model.do("echo", bytes(200_000))
+    assert await model.do("echo", bytes(200_000)) == bytes(200_000)
+    assert model.pid == pid
+
+
+def test_who_logs_in_a_worker_waits_for_nobody_elses_record():
+    """One that waits for the channel would hold up the finalizer that logs while it is taken."""
+    from blazen.isolation.child import _Handler
+
+    sent = threading.Event()
+    handler = _Handler(lambda name, level, text: sent.set())
+    record = logging.makeLogRecord({"msg": "hello"})
+    handler.acquire()
+    try:
+        threading.Thread(target=handler.handle, args=(record,), daemon=True).start()
+        assert sent.wait(WAIT / 2)
+    finally:
+        handler.release()
+        handler.close()

@@ -32,7 +32,7 @@ async def test_a_request_cancelled_in_the_turn_that_brings_it_ends_all_the_same(
     async with EchoTTS() as model:
         serving = Serving(model)
         name = "speak" if kind == "call" else "speak_stream"
-        what = (name, ("Hello.",), {}) if kind == "call" else (name, {"text": "Hello."})
+        what = (name, ("Hello.",), {}) if kind == "call" else (name, (), {"text": "Hello."})
         serving._take(kind, 1, what)
         serving._take("cancel", 1, ())
         await asyncio.wait_for(serving.over.wait(), 20)
@@ -45,7 +45,7 @@ async def test_live_sound_that_comes_in_the_turn_of_its_request_is_heard():
     (marked, _) = Live.of(TranscriptionRequest(LiveAudio(_nothing())))
     async with EchoTranscription() as model:
         serving = Serving(model)
-        serving._take("stream", 1, ("transcribe_stream", {"request": marked}))
+        serving._take("stream", 1, ("transcribe_stream", [], {"request": marked}))
         for piece in (sound[:1000], sound[1000:], None):
             serving._take("feed", 1, (piece,))
         await asyncio.wait_for(serving.over.wait(), 20)

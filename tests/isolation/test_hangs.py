@@ -161,3 +161,24 @@ async def test_live_sound_that_pauses_is_not_the_engines_silence(ear):
         answer = await model.transcribe(LiveAudio(slowly()))
         assert answer.text.split() == ["hello", "therehello", "there"]
         assert model.pid == pid
+
+
+async def test_patience_is_for_what_comes_in_pieces(trouble, monkeypatch):
+    from blazen.isolation import worker
+
+    model = trouble(isolation=Isolation(patience=10, silence=0))
+    await model.load()
+    pid = model.pid
+    late = 0.0
+    true = worker.time.monotonic
+
+    class Clock:
+        monotonic = staticmethod(lambda: true() + late)
+
+    asked = [asyncio.create_task(model.do("meet")) for _ in range(2)]
+    await model.do("pid")
+    monkeypatch.setattr(worker, "time", Clock)
+    late = 100
+    await asyncio.sleep(0.6)  # it is looked after four times a second
+    await asyncio.gather(*asked, model.do("meet"))
+    assert model.pid == pid

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -40,6 +43,46 @@ async def test_the_environment_holds_no_secrets(trouble, monkeypatch, tmp_path):
     assert found["BLAZEN_THREADS"] == found["OMP_NUM_THREADS"] == "3"
     assert found["CUDA_VISIBLE_DEVICES"] == ""
     assert await model.do("cwd") == str(tmp_path)
+
+
+def test_a_token_that_was_saved_at_a_login_is_not_used_unasked():
+    name = "HF_HUB_DISABLE_IMPLICIT_TOKEN"
+    assert spawn.environment(Isolation())[name] == "1"
+    assert name not in spawn.environment(Isolation(env={"HF_TOKEN": "for-this-one"}))
+    assert spawn.environment(Isolation(env={name: "0"}))[name] == "0"
+
+
+def test_threads_are_not_more_than_the_app_gives_its_own_engines(monkeypatch):
+    monkeypatch.delenv("BLAZEN_THREADS", raising=False)
+    assert spawn.environment(Isolation(threads=64))["BLAZEN_THREADS"] == "64"
+    monkeypatch.setenv("BLAZEN_THREADS", "2")
+    assert spawn.environment(Isolation(threads=64))["BLAZEN_THREADS"] == "2"
+    assert spawn.environment(Isolation(threads=1))["BLAZEN_THREADS"] == "1"
+
+
+async def test_what_is_no_path_crosses_as_it_is(trouble, monkeypatch):
+    """As a name that stands for the import hook of an editable install."""
+    monkeypatch.setattr(sys, "path", ["", *sys.path, "__editable__.some.hook"])
+    model = trouble()
+    await model.load()
+    line = Path(f"/proc/{model.pid}/cmdline").read_text()
+    assert f'["{Path.cwd()}", ' in line
+    assert ', "__editable__.some.hook"]' in line
+
+
+async def test_limits_hold_from_the_start_for_every_thread(trouble):
+    model = trouble(isolation=Isolation(memory="4GiB", nice=1, spare=True))
+    sized = (await model.footprint()).resident["cpu"] - INTERPRETER_BYTES
+    limits = Path(f"/proc/{sized}/limits").read_text().splitlines()
+    found = {line[:26].strip(): line[26:].split()[:2] for line in limits}
+    assert found["Max address space"] == [str(4 << 30)] * 2
+    assert found["Max core file size"] == ["0", "0"]
+    nice = min(19, os.getpriority(os.PRIO_PROCESS, 0) + 1)
+    threads = [int(task.name) for task in Path(f"/proc/{sized}/task").iterdir()]
+    assert {os.getpriority(os.PRIO_PROCESS, one) for one in threads} == {nice}
+    apart = trouble(isolation=Isolation(memory="5GiB", nice=1, spare=True))
+    await apart.load()
+    assert apart.pid != sized
 
 
 def test_gpus_are_counted_among_those_that_are_seen(monkeypatch):
@@ -155,7 +198,7 @@ async def test_a_spare_is_not_taken_by_who_wants_another_start(trouble, monkeypa
     monkeypatch.setenv("HF_HOME", "/elsewhere")
     assert (await model.do("environ"))["HF_HOME"] == "/elsewhere"
     assert model.pid != spare
-    assert not gone(spare)
+    until(lambda: gone(spare))  # nobody could take it any more
 
 
 async def test_a_spare_that_cannot_be_started_fails_nothing(trouble, monkeypatch, ear):
@@ -207,3 +250,23 @@ def test_what_cannot_run_elsewhere_is_refused_at_once():
         isolate(object(), Isolation())
     with pytest.raises(ValidationError, match="could not import it"):
         isolate(Local(), Isolation())
+
+
+async def test_a_spare_is_not_taken_from_another_folder(trouble, monkeypatch, tmp_path):
+    (tmp_path / "one" / "sub").mkdir(parents=True)
+    (tmp_path / "two" / "sub").mkdir(parents=True)
+    model = trouble(isolation=Isolation(spare=True, cwd="sub"))
+    outside = Held.children()
+    for place in ("one", "two"):
+        monkeypatch.chdir(tmp_path / place)
+        assert await model.do("cwd") == str(tmp_path / place / "sub")
+        others(outside, model)
+        await model.unload()
+
+
+def test_spares_that_do_not_end_hold_up_the_apps_end_for_a_time_only(monkeypatch):
+    stuck = SimpleNamespace(dismiss=lambda reason: None, ended=Future())
+    monkeypatch.setattr(spares, "_LONGEST", 0.01)
+    monkeypatch.setitem(spares._waiting, "some:One", (None, SimpleNamespace(worker=stuck)))
+    spares.dismiss()
+    assert not spares._waiting

@@ -177,3 +177,44 @@ def test_a_disk_that_is_full_is_no_matter():
     """.replace("\n    ", "\n")
     )
     assert run_python(code).splitlines() == ["one two three four", "No space left on device"]
+
+
+def test_a_fork_in_the_moment_of_a_start_keeps_no_worker_alive():
+    code = (
+        _HEAD
+        + """
+import threading
+from blazen.isolation import spawn
+
+now, done, forks = threading.Event(), threading.Event(), []
+
+class Popen(subprocess.Popen):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        now.set()
+        done.wait(0.5)  # it is not to be, before the start is over
+
+def fork():
+    now.wait()
+    if (pid := os.fork()) == 0:
+        time.sleep(600)
+    forks.append(pid)
+    done.set()
+
+subprocess.Popen = Popen
+other = threading.Thread(target=fork)
+other.start()
+started = spawn.start(Isolation())
+other.join()
+print(started.process.pid, *forks, flush=True)
+time.sleep(600)
+"""
+    ).replace("import asyncio,", "import subprocess, asyncio,")
+    with start(code) as program:
+        worker, fork = numbers(program, 2)
+        program.kill()
+        try:
+            until(lambda: gone(worker), f"the end of {worker}")
+            assert not gone(fork)
+        finally:
+            os.kill(fork, signal.SIGKILL)
