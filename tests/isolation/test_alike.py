@@ -136,6 +136,7 @@ async def test_a_method_that_is_a_coroutine_reads_into_a_class_of_the_caller():
     await model.unload()
 
 
+@pytest.mark.needs("audio")
 async def test_a_method_that_is_a_coroutine_hears_live_sound(trouble):
     async def pieces() -> Any:
         for _ in range(3):

@@ -29,6 +29,7 @@ WORDS = "one two three four"
 
 
 async def test_the_environment_holds_no_secrets(trouble, monkeypatch, tmp_path):
+    monkeypatch.delenv("BLAZEN_THREADS", raising=False)
     for name in ("HF_TOKEN", "OPENAI_API_KEY", "AWS_SECRET_ACCESS_KEY", "MY_THING", "DB_PASSWORD"):
         monkeypatch.setenv(name, "hidden-value")
     monkeypatch.setenv("HF_HOME", "/somewhere")
