@@ -131,6 +131,8 @@ def test_a_loop_that_ends_while_it_loads_for_another_does_not_leave_it_waiting()
 
     async def load():
         loading.set()
+        while not joined.is_set():  # the other must come while it loads, however late
+            await asyncio.sleep(0)
         await begin()
 
     fake.load = load
