@@ -163,9 +163,7 @@ class _Serving:
                 yield name, fact
 
     async def _call(self, number: int, name: str, args: Any, kwargs: Any) -> Any:
-        lively = functools.partial(self._lively, number)
-        given = {key: lively(value) for key, value in kwargs.items()}
-        answer = getattr(self._model, name)(*map(lively, args), **given)
+        answer = self._asked(number, name, args, kwargs)
         if not inspect.isawaitable(answer):
             return None  # it was told something, and the other side has answered itself
         answer = await answer
@@ -173,14 +171,11 @@ class _Serving:
         return answer
 
     async def _stream(self, number: int, name: str, args: Any, kwargs: Any) -> None:
-        lively = functools.partial(self._lively, number)
         pieces = self._pieces[number] = Pieces(
             functools.partial(self._say, "pieces", number),
             functools.partial(self._loop.call_soon_threadsafe, self._cancel, number),
         )
-        given = {key: lively(value) for key, value in kwargs.items()}
-        answer = getattr(self._model, name)(*map(lively, args), **given)
-        await pieces.send(await source_of(answer))
+        await pieces.send(await source_of(self._asked(number, name, args, kwargs)))
         self._loop.call_soon(self._tell_used)
 
     async def _close(self, number: int) -> NoReturn:
@@ -214,6 +209,12 @@ class _Serving:
         task = self._tasks.get(number)
         if task is not None:
             task.cancel()
+
+    def _asked(self, number: int, name: str, args: Any, kwargs: Any) -> Any:
+        """Call a method of the model, with live sound in its place."""
+        lively = functools.partial(self._lively, number)
+        given = {key: lively(value) for key, value in kwargs.items()}
+        return getattr(self._model, name)(*map(lively, args), **given)
 
     def _lively(self, number: int, value: Any) -> Any:
         """Give an argument, where sound that is still being made has its place taken again."""

@@ -55,3 +55,16 @@ class Apart(LocalSuite):
 
 class ApartStreams(Apart, OneWay, StreamSuite, LocalSuite):
     """The same for suites of answers in pieces."""
+
+
+class ApartVoice(ApartStreams):
+    """The suite of a voice, with one that is fast of itself.
+
+    Options are read where the engine is: a test can't change them from here.
+    """
+
+    like = "quick"
+
+    async def test_speed_is_kept_or_refused(self, model):
+        slow, fast = [await model.speak(self.sentence, {"speed": speed}) for speed in (1.0, 2.0)]
+        assert fast.duration < slow.duration * 0.8
