@@ -10,7 +10,7 @@ from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 from blazen.errors import ContextLengthError, UnsupportedError, ValidationError
-from blazen_mistralrs.process import wait_for_end
+from blazen_mistralrs.process import Workers
 from blazen_mistralrs.request import Request
 from blazen_mistralrs.sources import Source
 
@@ -24,8 +24,7 @@ class Engine:
     source: Source
     context: int
     """Tokens that a prompt and its answer may have."""
-    threads: frozenset[int] = frozenset()
-    """What the engine works on, by the system's numbers."""
+    workers: Workers
     prompts: threading.Lock = field(default_factory=threading.Lock)
     """Two prompts that are read in one go fail on a CPU, so one is read after the other."""
     reading: set[Opening] = field(default_factory=set)
@@ -35,7 +34,7 @@ class Engine:
         for opening in list(self.reading):
             opening.join()
         del self.runner
-        wait_for_end(self.threads)
+        self.workers.wait_for_end()
 
 
 class Start(NamedTuple):

@@ -24,7 +24,7 @@ from blazen.types.progress import OnProgress, Progress
 from blazen.weights.gguf_files import DEFAULT_CONTEXT
 from blazen_mistralrs.answering import generate
 from blazen_mistralrs.engine import Engine
-from blazen_mistralrs.process import runtime_threads, settled, words_of
+from blazen_mistralrs.process import Workers, settled, words_of
 from blazen_mistralrs.request import check_request
 from blazen_mistralrs.size import source_footprint
 from blazen_mistralrs.sources import Source, find_source
@@ -64,9 +64,9 @@ class MistralRsModel(FixedThreads, LocalBackend[Engine], Model):
         source = find_source(self.options, report, lambda: job.cancelled, on_cpu=on_cpu)
         context = self._context(source)
         report(Progress("load", 0, 1, unit="models", detail=source.path.name))
-        runner, threads = self._runner(source, context, on_cpu=on_cpu)
+        runner, workers = self._runner(source, context, on_cpu=on_cpu)
         report(Progress("load", 1, 1, unit="models", detail=source.path.name))
-        return Engine(runner, source, context, threads)
+        return Engine(runner, source, context, workers)
 
     def _footprint(self, job: Job) -> Footprint:
         device = choose_device(self.options.device, supported=_runs_on())
@@ -88,14 +88,14 @@ class MistralRsModel(FixedThreads, LocalBackend[Engine], Model):
             )
         return wanted or min(longest or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
 
-    def _runner(self, source: Source, context: int, *, on_cpu: bool) -> tuple[Any, frozenset[int]]:
-        """Give the engine's own object, and the threads that came with it."""
+    def _runner(self, source: Source, context: int, *, on_cpu: bool) -> tuple[Any, Workers]:
+        """Give the engine's own object, and the threads that it works on."""
         threads = self._take_threads()
         template = self.options.chat_template if source.sees else _AS_IT_STANDS
         with settled(threads), _as_file(template) as jinja:
             import mistralrs  # here, since it reads the environment when it is imported
 
-            others = runtime_threads()
+            workers = Workers()
             try:
                 runner = mistralrs.Runner(
                     which=source.which(),
@@ -113,7 +113,7 @@ class MistralRsModel(FixedThreads, LocalBackend[Engine], Model):
                 raise LoadError(
                     f"mistral.rs could not load {source.path}: {words_of(error)}"
                 ) from error
-            return runner, runtime_threads() - others
+            return runner, workers
 
     @staticmethod
     def _close(engine: Engine) -> None:

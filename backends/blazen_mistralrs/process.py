@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 _lock = threading.Lock()
 _TASKS = Path("/proc/self/task")
@@ -34,6 +35,41 @@ def settled(threads: int) -> Iterator[None]:
                 os.environ.pop(name, None)
 
 
+class Workers:
+    """The threads that an engine works on: its runtime's that began after it, before the next.
+
+    Some begin, or take their name, only after the engine has loaded, so that nobody can list them
+    then. Make one under `settled`, which lets no other engine load meanwhile.
+    """
+
+    _latest: ClassVar[Workers | None] = None
+
+    def __init__(self) -> None:
+        self._others = runtime_threads()
+        self._all: frozenset[int] | None = None
+        if (last := Workers._latest) is not None:
+            last._all = self._others - last._others
+        Workers._latest = self
+
+    def wait_for_end(self) -> bool:
+        """Wait until they have ended, as they do once the engine has freed its memory.
+
+        It frees it on one of them, after it was let go. It may keep a thread that nobody asked
+        for, so that patience ends.
+        """
+        until = time.monotonic() + _PATIENCE
+        while self._going():
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.001)
+        return True
+
+    def _going(self) -> frozenset[int]:
+        now = runtime_threads()
+        # Looked at in this order: had another engine begun before the list, its end would be known.
+        return now - self._others if self._all is None else now & self._all
+
+
 def runtime_threads() -> frozenset[int]:
     """Give the threads of all engines' runtimes in this process; only Linux tells."""
     found = set()
@@ -42,19 +78,6 @@ def runtime_threads() -> frozenset[int]:
             if (task / "comm").read_text("utf-8").startswith(_RUNTIME):
                 found.add(int(task.name))
     return frozenset(found)
-
-
-def wait_for_end(threads: frozenset[int]) -> None:
-    """Wait until threads have ended, as those of an engine do once it has freed its memory.
-
-    It frees it on a thread of its own, after it was let go. Other threads may have begun at the
-    same time as an engine's, so that patience ends.
-    """
-    until = time.monotonic() + _PATIENCE
-    while any((_TASKS / str(thread)).exists() for thread in threads):
-        if time.monotonic() > until:
-            return
-        time.sleep(0.001)
 
 
 def words_of(error: BaseException) -> str:

@@ -10,7 +10,6 @@ import os
 import random
 import struct
 import sys
-import threading
 
 import pytest
 
@@ -459,12 +458,13 @@ async def test_a_name_that_leads_nowhere(tmp_path):
 
 def test_where_no_thread_can_be_started_the_model_can_be_closed(monkeypatch):
     from blazen_mistralrs.engine import Engine, Opening
+    from blazen_mistralrs.process import Workers
 
     def refuse(thread):
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(Opening, "start", refuse)
-    engine = Engine(None, None, 1)
+    engine = Engine(None, None, 1, Workers())
     with pytest.raises(RuntimeError, match="new thread"):
         Opening(engine, None, None).begin()
     engine.close()
@@ -483,11 +483,22 @@ async def test_what_unload_has_ended_is_over(tiny):
         assert not runtime_threads() - before
 
 
-def test_a_thread_that_goes_on_is_not_waited_for_for_ever(monkeypatch):
+def test_an_engine_waits_for_its_own_threads_alone_and_not_for_ever(monkeypatch):
     from blazen_mistralrs import process
 
+    running = set()
     monkeypatch.setattr(process, "_PATIENCE", 0.01)
-    process.wait_for_end(frozenset({threading.get_native_id()}))
+    monkeypatch.setattr(process, "runtime_threads", lambda: frozenset(running))
+    running.add(1)
+    first = process.Workers()
+    running.add(2)
+    second = process.Workers()
+    running.add(3)
+    running.remove(2)
+    assert first.wait_for_end()
+    assert not second.wait_for_end()
+    running.remove(3)
+    assert second.wait_for_end()
 
 
 def test_a_url_is_fetched_into_the_cache_that_was_named(tmp_path, monkeypatch):
