@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 import blazen
@@ -50,7 +53,7 @@ class LocalSuite(Suite):
     def memory_now(self) -> int:
         """Measure what models hold; override it for weights in a GPU's memory."""
         hardware.release_memory()
-        return hardware.rss_bytes()
+        return _resident()
 
     def test_the_lifecycle_is_whole(self, local_model: Any) -> None:
         """It has all of the lifecycle, and says where it runs."""
@@ -159,7 +162,7 @@ class LocalSuite(Suite):
         # Models that were dropped close on threads of their own, and would be taken for this one.
         hardware.release_memory()
         _still_alive(_threads("blazen:"))
-        for _ in range(3):  # the system may take pages of files back from this process meanwhile
+        for _ in range(3):  # other engines of this process may give memory back meanwhile
             before = self.memory_now()
             await local_model.load()
             await self.ask(local_model, question)
@@ -223,6 +226,21 @@ class LocalSuite(Suite):
         await model.unload()
         alive = _still_alive(_threads("blazen:") - threads)
         assert not alive, f"these threads outlive the failed load: {alive}"
+
+
+def _resident() -> int:
+    """Give this process's resident memory, but for its program and libraries.
+
+    Their pages come and go as the system likes: it takes back those of tests that ran before.
+    """
+    if sys.platform != "linux":
+        return hardware.rss_bytes()
+    maps = psutil.Process().memory_maps()
+    return sum(
+        place.rss
+        for place in maps
+        if ".so" not in Path(place.path).suffixes and place.path != os.path.realpath(sys.executable)
+    )
 
 
 def _threads(prefix: str) -> set[threading.Thread]:
