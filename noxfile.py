@@ -67,6 +67,9 @@ def _oldest_and_newest() -> list[str]:
 
 
 _show_all_of_pyenv()
+# Tests start hundreds of processes: compiled anew in each, what an engine imports takes longer
+# than what is tested.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def _install(session: nox.Session, *extras: str, groups: tuple[str, ...] = ("test",)) -> None:
