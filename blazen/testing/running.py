@@ -61,6 +61,10 @@ def run_watched(body: Callable[[], Coroutine[Any, Any, T]], limit: float) -> T:
     return answer
 
 
+_ENDING = 5.0
+"""Seconds in which tasks end that were cancelled."""
+
+
 async def _watched(body: Coroutine[Any, Any, T]) -> T:
     raised: list[dict[str, Any]] = []
     loop = asyncio.get_running_loop()
@@ -70,7 +74,9 @@ async def _watched(body: Coroutine[Any, Any, T]) -> T:
     gc.collect()  # what fails unseen says so when it is dropped
     for _ in range(20):  # what was cancelled or closed a moment ago may still come to its end
         await asyncio.sleep(0)
-    left = [task for task in asyncio.all_tasks() if task is not own]
+    left = {task for task in asyncio.all_tasks() if task is not own}
+    if left:  # its end may wait for an engine's thread
+        _, left = await asyncio.wait(left, timeout=_ENDING)
     assert not left, f"these tasks were left pending: {left}"
     assert not raised, f"these errors were left on the loop, with no one to see them: {raised}"
     return result

@@ -265,7 +265,7 @@ ACTIONS: dict[str, Callable[..., Any]] = {
     "fork": _fork,
     "refuse files": _refuse_files,
     "reserve": lambda engine, size: len(bytearray(size)),
-    "wait": lambda engine: time.sleep(600),
+    "wait": lambda engine: _happen("wait", "wait", None),
 }
 
 

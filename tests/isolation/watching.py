@@ -44,19 +44,19 @@ class Ear(logging.Handler):
     def messages(self) -> list[str]:
         return [record.getMessage() for record in self.records]
 
-    async def hears(self, words: str) -> str:
-        """Wait until something is logged."""
+    async def hears(self, words: str, times: int = 1) -> str:
+        """Wait until something is logged, so many times."""
         end = time.monotonic() + WAIT
         while True:
-            for message in self.messages:
-                if words in message:
-                    return message
+            found = [message for message in self.messages if words in message]
+            if len(found) >= times:
+                return found[0]
             assert time.monotonic() < end, f"{words!r} is not logged: {self.messages}"
             await asyncio.sleep(0.005)
 
-    async def pid_at(self, stage: str) -> int:
-        """Wait until an engine is at a stage, and give its process."""
-        return int((await self.hears(f"at {stage} in")).rpartition(" ")[2])
+    async def pid_at(self, stage: str, times: int = 1) -> int:
+        """Wait until an engine is at a stage with so many requests, and give its process."""
+        return int((await self.hears(f"at {stage} in", times)).rpartition(" ")[2])
 
 
 class Held:
