@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import Any
 
 from blazen.errors import MissingExtraError
@@ -17,8 +18,27 @@ def need(module: str, *, extra: str, what: str) -> Any:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if error.name is None or error.name != module.partition(".")[0]:
+        absent = missing_package(module)
+        if error.name is None or error.name != absent:
             raise
         raise MissingExtraError(
-            f"{what} needs {module.partition('.')[0]!r}: pip install 'blazen[{extra}]'"
+            f"{what} needs {absent!r}: pip install 'blazen[{extra}]'"
         ) from error
+
+
+def missing_package(module: str) -> str | None:
+    """Name the package that a module needs and that is not installed; it is not imported for that.
+
+    Several distributions share a namespace such as ``google``, which says nothing: there it is the
+    package within that counts.
+    """
+    package, _, rest = module.partition(".")
+    while True:
+        spec = importlib.util.find_spec(package)
+        if spec is None:
+            return package
+        is_namespace = spec.origin is None and spec.submodule_search_locations is not None
+        if not is_namespace or not rest:
+            return None
+        part, _, rest = rest.partition(".")
+        package = f"{package}.{part}"

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-from importlib.util import find_spec
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -28,6 +27,7 @@ from typing import (
 
 from blazen.checks import unknown_name
 from blazen.errors import MissingExtraError, UnknownBackendError, ValidationError
+from blazen.extras import missing_package
 from blazen.types.record import Record
 
 if TYPE_CHECKING:
@@ -231,8 +231,7 @@ def _missing(cls: type) -> str | None:
     if engine is None:
         return None
     importlib.invalidate_caches()  # it may have been installed a moment ago, from a notebook
-    package = engine.partition(".")[0]  # to look for what lies deeper would import it
-    return None if find_spec(package) else package
+    return missing_package(engine)
 
 
 def _install_command(entry: EntryPoint) -> str:

@@ -11,6 +11,7 @@ import pytest
 import blazen
 from blazen import registry
 from blazen.errors import MissingExtraError, UnknownBackendError, ValidationError
+from blazen.extras import missing_package, need
 from blazen.protocols.model import Model
 from tests.programs import run_python
 
@@ -132,6 +133,21 @@ def test_a_missing_engine_says_what_to_install():
         "the 'lacking' backend needs 'an_engine_that_no_one_has': pip install 'outsider[lacking]'"
     )
     assert isinstance(caught.value, ImportError)
+
+
+def test_a_namespace_that_others_fill_is_no_engine(tmp_path, monkeypatch):
+    (tmp_path / "shared_space" / "of_others").mkdir(parents=True)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert missing_package("shared_space.engine.part") == "shared_space.engine"
+    with pytest.raises(
+        MissingExtraError, match=r"'shared_space.engine': pip install 'blazen\[x\]'"
+    ):
+        need("shared_space.engine", extra="x", what="it")
+    (tmp_path / "shared_space" / "engine.py").write_text("import shared_space.nothing")
+    assert missing_package("shared_space.engine") is None
+    with pytest.raises(ModuleNotFoundError) as caught:
+        need("shared_space.engine", extra="x", what="it")
+    assert not isinstance(caught.value, MissingExtraError)
 
 
 def test_a_backend_without_an_extra_of_its_name_is_installed_by_its_distribution():

@@ -727,7 +727,7 @@ def test_the_module_that_only_kokoro_needs_tells_whether_it_is_installed(monkeyp
     from blazen import registry
     from blazen_kokoro import KokoroVoice
 
-    monkeypatch.setattr(registry, "find_spec", lambda name: name != "espeakng_loader")
+    monkeypatch.setitem(sys.modules, "espeakng_loader", None)
     assert registry._missing(KokoroVoice) == "espeakng_loader"
 
 
