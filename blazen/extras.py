@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
+import sys
+from importlib.machinery import PathFinder
+from importlib.util import find_spec
 from typing import Any
 
 from blazen.errors import MissingExtraError
@@ -33,12 +35,15 @@ def missing_package(module: str) -> str | None:
     package within that counts.
     """
     package, _, rest = module.partition(".")
-    while True:
-        spec = importlib.util.find_spec(package)
-        if spec is None:
-            return package
+    spec = find_spec(package)
+    while spec is not None:
         is_namespace = spec.origin is None and spec.submodule_search_locations is not None
         if not is_namespace or not rest:
             return None
         part, _, rest = rest.partition(".")
         package = f"{package}.{part}"
+        if package in sys.modules:
+            spec = find_spec(package)
+        else:  # where `find_spec` would import the namespace
+            spec = PathFinder.find_spec(package, spec.submodule_search_locations)
+    return package

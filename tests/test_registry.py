@@ -139,6 +139,7 @@ def test_a_namespace_that_others_fill_is_no_engine(tmp_path, monkeypatch):
     (tmp_path / "shared_space" / "of_others").mkdir(parents=True)
     monkeypatch.syspath_prepend(tmp_path)
     assert missing_package("shared_space.engine.part") == "shared_space.engine"
+    assert "shared_space" not in sys.modules
     with pytest.raises(
         MissingExtraError, match=r"'shared_space.engine': pip install 'blazen\[x\]'"
     ):
