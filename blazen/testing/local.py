@@ -235,11 +235,11 @@ def _resident() -> int:
     """
     if sys.platform != "linux":
         return hardware.rss_bytes()
-    maps = psutil.Process().memory_maps()
+    program = os.path.realpath(sys.executable)
     return sum(
         place.rss
-        for place in maps
-        if ".so" not in Path(place.path).suffixes and place.path != os.path.realpath(sys.executable)
+        for place in psutil.Process().memory_maps()
+        if place.path != program and ".so" not in Path(place.path).suffixes
     )
 
 

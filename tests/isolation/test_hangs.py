@@ -9,10 +9,27 @@ import signal
 import pytest
 
 from blazen import BackendCrashedError, InferenceError, Isolation
+from blazen.isolation import worker
 from blazen.types.live import LiveAudio
 from tests.isolation.watching import WAIT, gone, until
 
 WORDS = "one two three four"
+
+
+@pytest.fixture
+def go_on(monkeypatch):
+    """Puts the clock forward by which this side looks after its workers."""
+    late, true = 0.0, worker.time.monotonic
+
+    class Clock:
+        monotonic = staticmethod(lambda: true() + late)
+
+    def go_on(seconds):
+        nonlocal late
+        late += seconds
+
+    monkeypatch.setattr(worker, "time", Clock)
+    return go_on
 
 
 @pytest.mark.long
@@ -123,22 +140,13 @@ async def test_a_stop_from_within_is_an_error(trouble):
         await trouble(Unhappy).do("pid")
 
 
-async def test_an_app_that_stood_still_does_not_take_it_for_silence(trouble, monkeypatch):
+async def test_an_app_that_stood_still_does_not_take_it_for_silence(trouble, go_on):
     """As under a debugger, or after Ctrl-Z: only this side's clock went on."""
-    from blazen.isolation import worker
-
     model = trouble(isolation=Isolation(silence=30))
     await model.load()
     pid = model.pid
-    late = 0.0
-    true = worker.time.monotonic
-
-    class Clock:
-        monotonic = staticmethod(lambda: true() + late)
-
-    monkeypatch.setattr(worker, "time", Clock)
     for _ in range(3):
-        late += 100
+        go_on(100)
         await asyncio.sleep(0.6)  # it is looked after four times a second
         assert (await model.complete("hello")).content == WORDS
     assert model.pid == pid
@@ -163,22 +171,13 @@ async def test_live_sound_that_pauses_is_not_the_engines_silence(ear):
         assert model.pid == pid
 
 
-async def test_patience_is_for_what_comes_in_pieces(trouble, monkeypatch):
-    from blazen.isolation import worker
-
+async def test_patience_is_for_what_comes_in_pieces(trouble, go_on):
     model = trouble(isolation=Isolation(patience=10, silence=0))
     await model.load()
     pid = model.pid
-    late = 0.0
-    true = worker.time.monotonic
-
-    class Clock:
-        monotonic = staticmethod(lambda: true() + late)
-
     asked = [asyncio.create_task(model.do("meet")) for _ in range(2)]
     await model.do("pid")
-    monkeypatch.setattr(worker, "time", Clock)
-    late = 100
+    go_on(100)
     await asyncio.sleep(0.6)  # it is looked after four times a second
     await asyncio.gather(*asked, model.do("meet"))
     assert model.pid == pid
