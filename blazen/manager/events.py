@@ -26,6 +26,8 @@ class EventKind(str, Enum):
 
     Registered = "registered"
     Unregistered = "unregistered"
+    Adjusted = "adjusted"
+    """What holds it in memory was changed: ``detail`` says to what."""
     Waiting = "waiting"
     """A request waits: for room, for a load, or for its turn."""
     Loading = "loading"

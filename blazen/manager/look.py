@@ -276,8 +276,10 @@ class Look(Ties):
         """See that the end of a model's idle time is noticed, with one timer for each model."""
         assert entry.keep_alive is not None
         assert entry.idle_since is not None
-        if entry.wake_at is None or entry.wake_at <= now:
-            entry.wake_at = entry.idle_since + entry.keep_alive
+        end = entry.idle_since + entry.keep_alive
+        # A timer that would ring later is no use: it was set before the time was made shorter.
+        if entry.wake_at is None or entry.wake_at <= now or entry.wake_at > end:
+            entry.wake_at = end
             self._actions.append(Wake(entry.wake_at))
 
     def explain(self, entry: Entry, now: float) -> Explanation:

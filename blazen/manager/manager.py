@@ -6,11 +6,11 @@ import asyncio
 import functools
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from types import TracebackType
+from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 from blazen import hardware
-from blazen.checks import check_range, unknown_name
+from blazen.checks import check_choice, check_range, unknown_name
 from blazen.errors import BackendCrashedError, ValidationError
 from blazen.manager.abilities import abilities, innermost
 from blazen.manager.accounts import Accounts
@@ -250,6 +250,39 @@ class ModelManager(Requests):
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def adjust(
+        self,
+        id: str,  # noqa: A002
+        *,
+        pinned: bool | None = None,
+        keep_alive: float | EllipsisType | None = ...,
+        priority: int | None = None,
+    ) -> None:
+        """Change how long a registered model stays; what is left out stays as it is.
+
+        It counts from now on: one that is pinned does not go for those that wait already, and one
+        that has been idle for longer than its new ``keep_alive`` goes at once.
+
+        Args:
+            id: The model's name.
+            pinned: Whether it is never evicted.
+            keep_alive: Seconds without a request after which it is unloaded: ``None`` for never,
+                0 for at once.
+            priority: That of its next requests, and its own against eviction.
+        """
+        entry = self._entry(id)
+        check_choice("pinned", pinned, (True, False, None))
+        check_range("priority", priority, integer=True)
+        stays = entry.keep_alive if keep_alive is ... else keep_alive
+        check_range("keep_alive", stays, at_least=0)
+        self._driver.do(
+            self._scheduler.adjust,
+            entry,
+            pinned=entry.pinned if pinned is None else bool(pinned),
+            keep_alive=stays,
+            priority=entry.priority if priority is None else priority,
+        )
 
     # Loading
 

@@ -75,6 +75,20 @@ class Scheduler(Look):
             del self.entries[entry.id]
         return True
 
+    def adjust(
+        self, entry: Entry, now: float, *, pinned: bool, keep_alive: float | None, priority: int
+    ) -> None:
+        """Change what holds a model in memory; who waits already is looked at anew."""
+        before = entry.pinned, entry.keep_alive, entry.priority
+        if before == (pinned, keep_alive, priority):
+            return
+        entry.pinned, entry.keep_alive, entry.priority = pinned, keep_alive, priority
+        self._limits += 1
+        stays = "for ever" if keep_alive is None else f"{keep_alive:g} s"
+        words = f"{'pinned' if pinned else 'not pinned'}, stays {stays}, priority {priority}"
+        self._tell(EventKind.Adjusted, entry.id, detail=words)
+        self.pump(now)
+
     def acquire(self, ticket: Ticket, now: float) -> bool:
         """Give the model at once, where nothing stands against it."""
         entry = ticket.entry

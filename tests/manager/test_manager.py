@@ -428,6 +428,47 @@ async def test_preloading_and_keep_alive():
     await whole.unload_all()
 
 
+async def test_what_holds_a_model_can_be_changed():
+    whole = await filled(2, gib=1)
+    heard = whole.events()
+    await whole.complete("m0", "Hello")
+    whole.adjust("m0", pinned=True, priority=3)
+    with pytest.raises(BudgetError, match=r"\(pinned\)"):
+        await whole.load("m1")
+    held = next(model for model in whole.status().models if model.id == "m0")
+    assert (held.pinned, held.priority, held.keep_alive) == (True, 3, None)
+    whole.adjust("m0", pinned=False, keep_alive=0)
+    words = []
+    async for event in heard:
+        if event.kind is EventKind.Adjusted:
+            words.append(event.detail)
+        if event.kind is EventKind.Unloaded:
+            break
+    assert words == ["pinned, stays for ever, priority 3", "not pinned, stays 0 s, priority 3"]
+    assert loaded(whole) == []
+    await whole.load("m1")
+    await whole.unload_all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"pinned": 2}, "pinned must be one of True, False, None, not 2"),
+        ({"keep_alive": -1}, "keep_alive must be at least 0"),
+        ({"keep_alive": "5m"}, "keep_alive must be a number"),
+        ({"priority": 0.5}, "priority must be a whole number"),
+    ],
+)
+async def test_a_change_that_makes_no_sense_changes_nothing(changes, words):
+    whole = await filled(1)
+    before = whole.status()
+    with pytest.raises(ValidationError, match=words):
+        whole.adjust("m0", **{"priority": 1, **changes})
+    with pytest.raises(ValidationError, match="there is no model 'absent'; known are: m0"):
+        whole.adjust("absent", pinned=True)
+    assert whole.status() == before
+
+
 async def test_pinned_models_are_never_evicted():
     whole = manager(1)
     await whole.register("pinned", echo("pinned"), memory_estimate_bytes=GIB, pinned=True)

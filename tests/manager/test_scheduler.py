@@ -383,6 +383,82 @@ def test_each_model_has_one_timer_however_often_it_is_used():
     assert world.unloading == [entry]
 
 
+def test_a_shorter_time_rings_earlier_and_a_longer_one_later():
+    world = World()
+    entry = world.add("a", 5, loaded=True, keep_alive=100.0)
+    world.release(world.ask(entry))
+    world.adjust(entry, keep_alive=10.0)
+    assert world.wakes == [100.0, 10.0]
+    world.adjust(entry, keep_alive=20.0)
+    world.now = 10.0
+    world.pass_time(0)
+    assert world.unloading == []
+    assert world.wakes == [100.0, 10.0, 20.0]
+    world.pass_time(10)
+    assert world.unloading == [entry]
+
+
+def test_a_time_that_was_made_shorter_under_a_request_counts_from_its_end():
+    world = World()
+    entry = world.add("a", 5, loaded=True, keep_alive=100.0)
+    world.release(world.ask(entry))
+    holder = world.ask(entry)
+    world.adjust(entry, keep_alive=3.0)
+    world.pass_time(50)
+    assert world.unloading == []
+    world.release(holder)
+    assert world.wakes[-1] == 53.0
+    world.pass_time(3)
+    assert world.unloading == [entry]
+
+
+def test_one_that_was_idle_for_long_goes_when_its_time_is_made_shorter():
+    world = World()
+    entry = world.add("a", 5, loaded=True)
+    world.pass_time(50)
+    world.adjust(entry, keep_alive=60.0)
+    assert world.unloading == []
+    world.adjust(entry, keep_alive=0)
+    assert world.unloading == [entry]
+
+
+def test_one_that_is_pinned_stays_and_goes_when_it_is_unpinned():
+    world = World()
+    entry = world.add("a", 5, loaded=True, keep_alive=5.0)
+    world.adjust(entry, pinned=True)
+    world.pass_time(50)
+    assert world.unloading == []
+    world.adjust(entry, pinned=False)
+    assert world.unloading == [entry]
+    assert world.events("adjusted") == ["a", "a"]
+
+
+def test_who_waits_for_the_room_of_one_that_is_pinned_meanwhile_is_refused():
+    world = World()
+    entry = world.add("a", 8, loaded=True)
+    holder = world.ask(entry)
+    waiter = world.ask(world.add("b", 8))
+    assert waiter not in world.outcomes
+    world.adjust(entry, pinned=True)
+    assert "'a' holds" in str(world.outcomes[waiter])
+    assert "pinned" in str(world.outcomes[waiter])
+    assert world.ask(entry).granted
+    world.release(holder)
+
+
+def test_a_new_priority_spares_a_model_and_the_same_again_is_no_event():
+    world = World()
+    old, new = world.add("old", 5, loaded=True), world.add("new", 5)
+    world.ask(new)
+    world.settle()
+    world.release(world.asked[-1])
+    world.adjust(old, priority=1)
+    world.adjust(old, priority=1)
+    assert world.events("adjusted") == ["old"]
+    world.ask(world.add("third", 5))
+    assert world.unloading == [new]
+
+
 def test_idle_time_counts_although_someone_waited_in_vain():
     world = World(cores=2)
     other = world.ask(world.add("o", 1, loaded=True, threads=2), cores=True)

@@ -95,6 +95,7 @@ class Walk:
         choices += [self._unload] * self.unloads
         choices += [lambda: world.pass_time(1.0 + tape.below(6))]
         choices += [lambda a=a: self._give_up(a) for a in self.actors if a.waits is not None]
+        choices += [self._adjust]
         tape.pick(choices)()
         self._listen()
 
@@ -150,6 +151,15 @@ class Walk:
 
     def _unload(self) -> None:
         self.world.unload(self.tape.pick(self.entries))
+
+    def _adjust(self) -> None:
+        entry = self.tape.pick(self.entries)
+        self.world.adjust(
+            entry,
+            pinned=self.tape.below(6) == 5,
+            keep_alive=self.tape.pick([None, None, 0.0, 1.0, 5.0]),
+            priority=self.tape.pick([0, 0, 1]),
+        )
 
     def _end_load(self, entry: Entry) -> None:
         world = self.world

@@ -82,6 +82,11 @@ class World:
         self.scheduler.release(ticket, self.now)
         self._do()
 
+    def adjust(self, entry: Entry, **changes: Any) -> None:
+        held = {n: getattr(entry, n) for n in ("pinned", "keep_alive", "priority")}
+        self.scheduler.adjust(entry, self.now, **{**held, **changes})
+        self._do()
+
     def unload(self, entry: Entry) -> Ticket:
         ticket = Ticket(entry)
         self.scheduler.unload(ticket, self.now)
