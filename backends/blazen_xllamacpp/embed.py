@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from blazen.bridge import Job
-from blazen.errors import InferenceError
+from blazen.errors import InferenceError, ValidationError
 from blazen.local import FixedThreads, LocalBackend
 from blazen.options import GgufEmbedOptions
 from blazen.protocols.embedding import EmbeddingModel
@@ -30,6 +30,15 @@ class XllamaCppEmbedding(FixedThreads, LocalBackend[Encoder], EmbeddingModel):
     async def embed(self, texts: str | Sequence[str]) -> EmbeddingResponse:
         """Give a vector for each text, in order; one that is too long is refused, never cut."""
         return await self._call(_embed, as_texts(texts), self._title())
+
+    async def embed_ids(self, rows: Sequence[Sequence[int]]) -> EmbeddingResponse:
+        """Give a vector for each list of token ids, which are of the model's own vocabulary.
+
+        They are read as they are: the marks that the model wants around a text are for the caller.
+        """
+        if not rows:
+            raise ValidationError("there is nothing to embed: the list of token ids is empty")
+        return await self._call(_embed_ids, rows, self._title())
 
     def _open(self, job: Job, report: OnProgress) -> Encoder:
         encoder = open_encoder(
@@ -53,19 +62,30 @@ class XllamaCppEmbedding(FixedThreads, LocalBackend[Encoder], EmbeddingModel):
 
 
 def _embed(encoder: Encoder, job: Job, texts: list[str], title: str) -> EmbeddingResponse:
-    found = encoder.read(job, texts, "texts", lambda group: _ask(encoder, group))
+    return _answer(
+        encoder, encoder.read(job, texts, "texts", lambda group: _ask(encoder, group)), title
+    )
+
+
+def _embed_ids(
+    encoder: Encoder, job: Job, rows: Sequence[Sequence[int]], title: str
+) -> EmbeddingResponse:
+    return _answer(encoder, encoder.read_ids(job, rows, lambda group: _ask(encoder, group)), title)
+
+
+def _answer(encoder: Encoder, found: Group[bytes], title: str) -> EmbeddingResponse:
     dimensions = len(found.rows[0]) // 4
     vectors = Vectors(b"".join(found.rows), dimensions)
     for index, vector in enumerate(vectors):
         if not math.isfinite(sum(vector)):  # one that is no number makes the sum none
             raise InferenceError(
-                f"{encoder.gguf.path.name} gave no numbers for text {index} of {len(texts)}: its "
+                f"{encoder.gguf.path.name} gave no numbers for text {index} of {len(vectors)}: its "
                 "weights are broken, or too coarsely quantised"
             )
     return EmbeddingResponse(vectors, title, EmbeddingUsage(found.tokens))
 
 
-def _ask(encoder: Encoder, texts: Sequence[str]) -> Group[bytes]:
+def _ask(encoder: Encoder, texts: Sequence[Any]) -> Group[bytes]:
     entry: Any = list(texts)
     if entry == [""]:
         entry = _empty(encoder.gguf)

@@ -107,6 +107,35 @@ class Encoder:
             whole.tokens += found.tokens
         return whole
 
+    def read_ids(
+        self, job: Job, rows: Sequence[Sequence[int]], call: Callable[[Sequence[Any]], Group[R]]
+    ) -> Group[R]:
+        """Call the engine with one list of token ids after another, which it reads as they are."""
+        known = self.gguf.vocab_size
+        for index, row in enumerate(rows):
+            if not row:
+                raise ValidationError(f"rows[{index}] has no tokens: give at least one")
+            odd = next((token for token in row if not 0 <= token < known), None)
+            if odd is not None:
+                raise ValidationError(
+                    f"rows[{index}] has the token {odd}, and {self.gguf.path.name} knows those "
+                    f"from 0 to {known - 1}"
+                )
+            if len(row) > self.limit:
+                raise too_long(f"rows[{index}]", len(row), self.limit)
+        whole: Group[R] = Group([], 0)
+        for row in rows:
+            if job.cancelled:
+                raise InferenceError("the request was stopped")
+            if self._engine is None:
+                self._load(min(self.limit, ROOM))
+            if len(row) > self._room:
+                self._make_room(len(row))
+            found = call([list(row)])
+            whole.rows += found.rows
+            whole.tokens += found.tokens
+        return whole
+
     def _read_one(
         self, what: str, text: str, call: Callable[[Sequence[str]], Group[R]]
     ) -> Group[R]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import Enum
@@ -71,7 +72,7 @@ class CompletionOptions(Settings):
             raise ValidationError(f"stop must be texts that are not empty, not {self.stop!r}")
         tools = _tools(self.tools)
         names = [tool.name for tool in tools]
-        twice = sorted({name for name in names if names.count(name) > 1})
+        twice = sorted(name for name, count in Counter(names).items() if count > 1)
         if twice:
             raise ValidationError(f"two tools are called {twice[0]!r}: give each a name of its own")
         check_choice("tool_choice", self.tool_choice, ("auto", "none", "required", *names))

@@ -1,4 +1,4 @@
-"""Triangle meshes, as 3D models give them: checked, saved as GLB, OBJ or PLY, and read again."""
+"""Triangle meshes, as 3D models give them: checked, saved as GLB, OBJ, PLY or STL, and read."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Indices = NDArray[np.int32]
     Colors = NDArray[np.uint8]
 
-_FORMATS = ("glb", "obj", "ply")
+_FORMATS = ("glb", "obj", "ply", "stl")
 _GLB = "model/gltf-binary"
 
 
@@ -73,7 +73,7 @@ class Mesh:
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> Mesh:
-        """Read a GLB, OBJ or PLY file, by its suffix."""
+        """Read a GLB, OBJ, PLY or STL file, by its suffix."""
         source = Source.from_file(path, what="mesh")
         name = Path(path).suffix.lstrip(".").lower()
         check_choice("the format of a mesh file", name, _FORMATS)
@@ -81,7 +81,7 @@ class Mesh:
 
     @classmethod
     def from_bytes(cls, data: bytes | bytearray | memoryview, format: str = "glb") -> Mesh:  # noqa: A002 - as in `save`
-        """Read the bytes of a GLB, OBJ or PLY file."""
+        """Read the bytes of a GLB, OBJ, PLY or STL file."""
         check_choice("the format of a mesh", format, _FORMATS)
         source = Source.from_bytes(data, what="mesh")
         return _read(cls, source.read(), format, source.name)
@@ -130,16 +130,17 @@ class Mesh:
         return float(_plain(self).volume)
 
     def save(self, path: str | os.PathLike[str], format: str | None = None) -> Path:  # noqa: A002 - as in `Image.save`
-        """Write a GLB, OBJ or PLY file, by its suffix.
+        """Write a GLB, OBJ, PLY or STL file, by its suffix.
 
-        Only GLB holds a texture; OBJ and PLY get its colours at the vertices instead.
+        Only GLB holds a texture; OBJ and PLY get its colours at the vertices instead, and STL holds
+        no colours at all.
         """
         chosen = format or Path(path).suffix.lstrip(".").lower()
         data = self.to_bytes(chosen)
         return write_file(path, lambda file: file.write(data))
 
     def to_bytes(self, format: str = "glb") -> bytes:  # noqa: A002 - as in `save`
-        """Give the bytes of a GLB, OBJ or PLY file."""
+        """Give the bytes of a GLB, OBJ, PLY or STL file."""
         check_choice("the format of a mesh", format, _FORMATS)
         mesh = _trimesh(self)
         if format != "glb" and self._texture is not None:
@@ -288,6 +289,8 @@ def _read(cls: type[Mesh], data: bytes, name: str, where: str) -> Mesh:
         mesh = trimesh.load(
             io.BytesIO(data), file_type=name, process=False, force="mesh", **settings
         )
+        if name == "stl":
+            mesh.merge_vertices()  # there each triangle has three of its own
         return cls(mesh.vertices, mesh.faces, **_looks(mesh.visual, name))
     except ValidationError:
         raise

@@ -6,14 +6,14 @@ import pytest
 
 import blazen
 from blazen import EmbeddingModel, Reranker
-from blazen.errors import ContextLengthError, InferenceError, LoadError
+from blazen.errors import ContextLengthError, InferenceError, LoadError, ValidationError
 from blazen.testing import EmbeddingSuite, RerankSuite
 from blazen.weights.starter import starter_path
 from blazen_xllamacpp import encoder
 from tests.backends.briefly import Briefly
 from tests.backends.isolated import Apart
 from tests.backends.vectors import VectorsOfGguf, matrix
-from tests.encoders import write_minilm
+from tests.encoders import TINY_WORDS, write_minilm, write_tiny
 
 pytestmark = pytest.mark.needs("xllamacpp", "starter:chat", "starter:embed")
 
@@ -69,6 +69,59 @@ class TestXllamaCppVectors(VectorsOfGguf):
                     with pytest.raises((InferenceError, LoadError), match="no memory"):
                         await model.embed("word " * 400)
             assert (await model.embed("usable")).dimensions == 384
+
+
+class TestTokenIds:
+    """Texts that come as the token ids of the model's own vocabulary."""
+
+    @pytest.fixture
+    def path(self, tmp_path):
+        return write_tiny(tmp_path / "tiny.gguf", "mean")
+
+    @staticmethod
+    def ids(text):
+        return [TINY_WORDS.index(word) for word in ("[CLS]", *text.split(), "[SEP]")]
+
+    async def test_they_give_what_their_text_gives(self, path):
+        texts = ["heron eat fish", "the fish"]
+        async with EmbeddingModel.xllamacpp(path, threads=1) as model:
+            wanted = await model.embed(texts)
+            found = await model.embed_ids([self.ids(text) for text in texts])
+        for one, other in zip(found.embeddings, wanted.embeddings, strict=True):
+            assert one.tolist() == pytest.approx(other.tolist(), abs=1e-5)
+        assert found.usage.tokens == wanted.usage.tokens == 5 + 4
+
+    async def test_long_ones_have_it_loaded_for_them(self, path, monkeypatch):
+        monkeypatch.setattr(encoder, "ROOM", 16)
+        long = self.ids("heron " * 30)
+        async with EmbeddingModel.xllamacpp(path, threads=1) as model:
+            found = await model.embed_ids([long, self.ids("fish")])
+            assert found.usage.tokens == 32 + 3
+            with monkeypatch.context() as meanwhile:
+                meanwhile.setattr(encoder, "open_server", _refuse)
+                for _ in range(2):
+                    with pytest.raises((InferenceError, LoadError), match="no memory"):
+                        await model.embed_ids([self.ids("heron " * 60)])
+            assert (await model.embed_ids([long])).embeddings == found.embeddings[:1]
+
+    @pytest.mark.parametrize(
+        ("rows", "error", "words"),
+        [
+            ([], ValidationError, "nothing to embed"),
+            ([[2], []], ValidationError, r"rows\[1\] has no tokens"),
+            ([[2, 10_000]], ValidationError, "knows those from 0 to"),
+            ([[-1]], ValidationError, "the token -1"),
+            ([[5] * 65], ContextLengthError, "65 tokens"),
+        ],
+    )
+    async def test_what_can_not_be_read(self, path, rows, error, words):
+        async with EmbeddingModel.xllamacpp(path, threads=1) as model:
+            with pytest.raises(error, match=words):
+                await model.embed_ids(rows)
+
+
+def _refuse(*args, **more):
+    raise LoadError("no memory")
 
 
 class TestXllamaCppEmbedding(EmbeddingSuite):

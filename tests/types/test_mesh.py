@@ -106,6 +106,21 @@ class TestFormats:
         assert mesh.to_bytes("ply").startswith(b"ply\n")
         assert b"\nv " in b"\n" + mesh.to_bytes("obj")
 
+    def test_stl_holds_the_shape_alone(self, tmp_path, sample):
+        mesh = sample["colours"]
+        path = mesh.save(tmp_path / "a.stl")
+        # A head of 80 bytes, how many triangles, and 50 bytes for each.
+        assert path.stat().st_size == 84 + 50 * len(mesh.faces)
+        back = Mesh.from_file(path)
+        assert back.vertex_colors is None
+        assert np.allclose(
+            back.vertices[back.faces].reshape(-1, 9), mesh.vertices[mesh.faces].reshape(-1, 9)
+        )
+        assert len(back.vertices) == len(mesh.vertices)
+        assert back.is_watertight == mesh.is_watertight
+        with pytest.raises(ValidationError):
+            Mesh.from_bytes(b"solid nothing", "stl")
+
     def test_other_programs_see_the_same(self, tmp_path, sample):
         path = sample["colours"].save(tmp_path / "a.glb")
         seen = trimesh.load(path, process=False, force="mesh")
@@ -156,9 +171,9 @@ class TestFormats:
 
     def test_unknown_formats_and_missing_files(self, tmp_path, sample):
         with pytest.raises(ValidationError, match="'glb', 'obj', 'ply'"):
-            sample["plain"].save(tmp_path / "a.stl")
+            sample["plain"].save(tmp_path / "a.fbx")
         with pytest.raises(ValidationError, match="'glb', 'obj', 'ply'"):
-            Mesh.from_bytes(b"x", "stl")
+            Mesh.from_bytes(b"x", "fbx")
         with pytest.raises(ValidationError, match="no such mesh file"):
             Mesh.from_file(tmp_path / "a.glb")
 
