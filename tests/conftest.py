@@ -4,10 +4,11 @@ A test that needs an optional package says so::
 
     pytestmark = pytest.mark.needs("xllamacpp", "starter:chat")
 
-Each name is an extra of blazen or a starter model; without a name, all extras are meant. Where one
-is missing the test is skipped and says which; with ``BLAZEN_REQUIRE_ALL=1``, as the complete
-environments of nox set it, it fails instead. The same holds for ``pytest.importorskip`` at the head
-of a module that imports such a package.
+Each name is an extra of blazen, a group of ``pyproject.toml`` or a starter model; without a name,
+all extras are meant. Where one is missing the test is skipped and says which; with
+``BLAZEN_REQUIRE_ALL=1``, as the complete environments of nox set it, it fails instead. The same
+holds for ``pytest.importorskip`` at the head of a module that imports such a package, and for whole
+folders (`ROOMS`).
 
 What takes many seconds, and is the same on each Python, is marked ``long``.
 """
@@ -36,9 +37,15 @@ else:
 
 ROOT = Path(__file__).parents[1]
 REQUIRE_ALL = os.environ.get("BLAZEN_REQUIRE_ALL") == "1"
-EXTRAS: dict[str, list[str]] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))[
-    "project"
-]["optional-dependencies"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+EXTRAS: dict[str, list[str]] = PROJECT["project"]["optional-dependencies"]
+GROUPS: dict[str, list[str]] = PROJECT["dependency-groups"]
+# Whole folders of tests that import what only these bring.
+ROOMS = {
+    "cli": ("cli",),
+    "mcp": ("cli", "mcp", "clients"),
+    "server": ("cli", "server", "clients"),
+}
 
 
 def missing(name: str) -> list[str]:
@@ -49,7 +56,7 @@ def missing(name: str) -> list[str]:
 
         wanted: Iterable[str] = TABLE[starter].requirements
     else:
-        wanted = EXTRAS[name]
+        wanted = EXTRAS.get(name) or GROUPS[name]
     return [text for text in wanted if not _is_there(Requirement(text))]
 
 
@@ -63,10 +70,18 @@ def _is_there(requirement: Requirement) -> bool:
     return requirement.specifier.contains(version, prereleases=True)
 
 
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave out a room whose packages are not there, unless none may be missing."""
+    if REQUIRE_ALL or collection_path.parent != ROOT / "tests":
+        return None
+    wanted = ROOMS.get(collection_path.name, ())
+    return True if any(missing(name) for name in wanted) else None
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        "needs(*names): the extras and starter models that the test must have; none named: all",
+        "needs(*names): the extras, groups and starters that the test must have; none named: all",
     )
     config.addinivalue_line(
         "markers", "long: takes many seconds and is the same on each Python; begun first"
