@@ -1,0 +1,37 @@
+"""A file to which each turn of a chat is added: one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+from blazen.types.chat import ChatMessage
+from blazen.types.completion import ModelResponse
+
+
+def append_turn(
+    path: str | os.PathLike[str],
+    messages: Sequence[ChatMessage],
+    answer: ModelResponse,
+    *,
+    model: str,
+) -> None:
+    """Add what was asked and what was answered; the file is made, for its owner alone."""
+    turn: dict[str, Any] = {
+        "time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+        "model": model,
+        "messages": [message.to_dict() for message in messages],
+        "answer": answer.content,
+        "finish_reason": answer.finish_reason.value if answer.finish_reason else None,
+        "usage": answer.usage.to_dict() if answer.usage else None,
+    }
+    # One write of a whole line: those of other programs do not get in between.
+    line = json.dumps(turn, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        os.write(file, line)
+    finally:
+        os.close(file)
