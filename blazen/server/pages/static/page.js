@@ -1,0 +1,25 @@
+// What every page does: the switch of colours.
+
+import { $, announce, icon } from "./dom.js";
+
+const ORDER = ["auto", "light", "dark"];
+const NAMES = { auto: "as the system", light: "light", dark: "dark" };
+
+function show(choice) {
+  if (choice === "auto") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = choice;
+  const switcher = $("#theme");
+  switcher.setAttribute("aria-label", `Colours: ${NAMES[choice]}`);
+  switcher.title = `Colours: ${NAMES[choice]}`;
+  switcher.replaceChildren(icon(choice));
+}
+
+let choice = localStorage.getItem("blazen.theme");
+if (!ORDER.includes(choice)) choice = "auto";
+show(choice);
+$("#theme").addEventListener("click", () => {
+  choice = ORDER[(ORDER.indexOf(choice) + 1) % ORDER.length];
+  localStorage.setItem("blazen.theme", choice);
+  show(choice);
+  announce(`Colours: ${NAMES[choice]}`);
+});

@@ -1,0 +1,5 @@
+// Before anything is painted: the colours that the user chose, else those of the system.
+{
+  const chosen = localStorage.getItem("blazen.theme");
+  if (chosen === "light" || chosen === "dark") document.documentElement.dataset.theme = chosen;
+}
