@@ -31,6 +31,7 @@ ALONE = {"BLAZEN_THREADS": "1"}
 # Hosted models bring no codecs; what takes or gives pictures and sound is tested with them.
 BESIDE = dict.fromkeys(("openai", "anthropic", "gemini"), ("audio", "images"))
 CLIPS = Path("/usr/share/pocketsphinx/test/data/librivox")
+BROWSER = Path("/usr/bin/chromium")
 DEMO = ["xllamacpp", "fastembed", "starter"]
 
 nox.needs_version = ">=2025.2"
@@ -134,7 +135,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Every annotation, strictly; engines count as untyped, so none is built for this."""
-    _install(session, *LIBRARIES, groups=("test", "types", "peers"))
+    _install(session, *LIBRARIES, groups=("test", "types", "peers", "clients"))
     session.run("mypy")
 
 
@@ -179,8 +180,9 @@ def packaging(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Everything installed, every test that has no session of its own, and the coverage of all."""
-    _install(session, *EXTRAS, groups=("test", "engines", "peers", "packaging"))
-    _fetch_clips(session)
+    _install(session, *EXTRAS, groups=("test", "engines", "peers", "clients", "packaging"))
+    _fetch(session, "pocketsphinx-testdata", CLIPS)
+    _fetch(session, "chromium", BROWSER)
     elsewhere = [file for backend in BACKENDS for file in _files_of(backend)]
     elsewhere.append("tests/test_packaging.py")
     _covered(session, *PARALLEL, *(f"--ignore={file}" for file in elsewhere))
@@ -192,23 +194,21 @@ def tests(session: nox.Session) -> None:
     session.run("coverage", "report", "--skip-covered", *floor)
 
 
-def _fetch_clips(session: nox.Session) -> None:
-    """Bring clips of people who read aloud, where apt can; without them one test is skipped."""
-    if not CLIPS.is_dir() and shutil.which("apt-get") and os.geteuid() == 0:
+def _fetch(session: nox.Session, package: str, brings: Path) -> None:
+    """Bring what no Python package has, where apt can: clips of readers, a browser.
+
+    Without the clips one test is skipped; without the browser those of the pages fail.
+    """
+    if not brings.exists() and shutil.which("apt-get") and os.geteuid() == 0:
         get = ("apt-get", "-q", "-y")
-        session.run_install(*get, "update", external=True, silent=True, success_codes=[0, 100])
-        session.run_install(
-            *(*get, "install", "pocketsphinx-testdata"),
-            external=True,
-            silent=True,
-            success_codes=[0, 100],
-        )
+        for words in (("update",), ("install", package)):
+            session.run_install(*(*get, *words), external=True, silent=True, success_codes=[0, 100])
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure against the raw engines; ``nox -s bench -- --record`` keeps it for the docs."""
-    _install(session, *EXTRAS, groups=("test", "peers"))
+    _install(session, *EXTRAS, groups=("test", "peers", "clients"))
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 

@@ -37,6 +37,7 @@ ENTRY_POINTS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["proj
 BACKENDS = [
     (group.removeprefix("blazen."), name) for group in ENTRY_POINTS for name in ENTRY_POINTS[group]
 ]
+SHOWN = "blazen/server/"  # where pages lie, which are no Python
 PACKAGES = {"blazen", *(folder.name for folder in (ROOT / "backends").glob("blazen_*"))}
 
 
@@ -203,7 +204,29 @@ def test_wheel_holds_the_packages_and_nothing_else(built):
 
 
 def _is_stray(name: str) -> bool:
+    if name.startswith(SHOWN) and not name.endswith(".pyc"):
+        return False  # compared one by one below
     return not name.endswith((".py", "/py.typed")) or name.split("/")[1].startswith("test_")
+
+
+def test_wheel_holds_each_file_of_the_pages(built):
+    with zipfile.ZipFile(built["wheel"]) as wheel:
+        shipped = {name: wheel.read(name) for name in wheel.namelist() if name.startswith(SHOWN)}
+    files = [path for path in (ROOT / SHOWN).rglob("*") if path.is_file()]
+    here = {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in files}
+    assert shipped == {name: data for name, data in here.items() if "__pycache__" not in name}
+    assert {".html", ".css", ".js"} <= {Path(name).suffix for name in shipped}
+
+
+def test_the_command_of_a_bare_install_says_what_it_needs(place):
+    place.uv(".")
+    command = place.python.with_name("blazen")
+    done = subprocess.run([command, "--help"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "blazen[cli]" in done.stderr
+    assert "Traceback" not in done.stderr
+    place.uv(".[cli]")
+    assert "transcribe" in run(command, "--help", cwd=place.folder)
 
 
 def test_sdist_holds_what_the_checks_need(built):
