@@ -6,10 +6,20 @@ import json
 import os
 from collections.abc import Sequence
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
+from blazen.errors import ValidationError
 from blazen.types.chat import ChatMessage
 from blazen.types.completion import ModelResponse
+
+
+def check_place(path: str | os.PathLike[str]) -> None:
+    """Refuse a file that no turn can be added to, before there is one."""
+    place = Path(path)
+    # Not by opening it: a turn may never come, and then there is no file.
+    if not os.access(place if place.exists() else place.absolute().parent, os.W_OK):
+        raise ValidationError(f"no turns can be written to {str(place)!r}: is its folder there?")
 
 
 def append_turn(

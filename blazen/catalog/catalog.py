@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from blazen.catalog.config import Config, read_config
 from blazen.catalog.gguf import remembered
-from blazen.catalog.given import is_path, is_spec, named
+from blazen.catalog.given import is_far, is_path, is_spec, named
 from blazen.catalog.listing import KINDS, Listing
 from blazen.catalog.lookup import Lookup
-from blazen.catalog.opening import Openers
+from blazen.catalog.opening import Openers, backend_kinds
 from blazen.catalog.places import cached_models, folder_models, starter_models
 from blazen.catalog.rows import Row, Rows
 from blazen.catalog.wording import no_starter, not_found
 from blazen.checks import unknown_name
-from blazen.errors import BlazenError, ModelNotFoundError, ValidationError
+from blazen.errors import BlazenError, ModelNotFoundError, UnknownBackendError, ValidationError
 from blazen.options.isolation import Isolated
 from blazen.registry import build_from_spec
 from blazen.weights.starter import TABLE
@@ -88,11 +88,9 @@ class Catalog:
     def listings(self, kind: str | None = None) -> tuple[Listing, ...]:
         """Give all models that can be opened here, of one kind or of all."""
         _check_kind(kind)
-        with self._lock:
+        with self._lock, remembered.kept():
             self._look_far()
-            found = tuple(self._rows.settled(kind))
-        remembered.keep()
-        return found
+            return tuple(self._rows.settled(kind))
 
     def configured(self) -> tuple[Listing, ...]:
         """Give the models that the file names and that can be opened here."""
@@ -107,7 +105,7 @@ class Catalog:
         hub id or a URL. Another kind of model is not taken, and several never guessed among.
         """
         _check_kind(kind)
-        with self._lock:
+        with self._lock, remembered.kept():
             known = self._lookup.known(name, kind)
             return known if known is not None else self._lookup.open(name, kind)
 
@@ -117,7 +115,7 @@ class Catalog:
         This is for names that come from elsewhere: no path, URL or hub id is opened for them.
         """
         _check_kind(kind)
-        with self._lock:
+        with self._lock, remembered.kept():
             known = self._lookup.known(name, kind)
             if known is None and time.monotonic() - self._looked_at > _OLD:
                 self.refresh()  # another program may have brought it meanwhile
@@ -232,6 +230,10 @@ class Catalog:
             here = next((found for found in starter_models() if found.name == target), None)
             if here is None and target.startswith("starter:"):
                 raise no_starter(target)
+            prefix, colon, _ = target.partition(":")
+            place = len(prefix) < 2 or is_path(target) or is_far(target)  # C:\... is one too
+            if here is None and colon and not place:
+                raise UnknownBackendError(unknown_name("backend", prefix, backend_kinds()))
             row.found = here or named(target, kind, self.openers)
         except BlazenError as error:
             row.why_not = f"{row.name} is left out: {error}"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from blazen.catalog.folders import is_file
 from blazen.catalog.tables import (
     read_backends,
     read_defaults,
@@ -17,7 +18,7 @@ from blazen.catalog.tables import (
     read_models,
 )
 from blazen.checks import unknown_name
-from blazen.errors import MissingExtraError, ModelNotFoundError, ValidationError
+from blazen.errors import MissingExtraError, ValidationError
 
 FILE = "blazen.toml"
 TABLES = ("models", "manager", "server", "defaults", "discover", "backends")
@@ -64,14 +65,18 @@ def find_config(path: str | os.PathLike[str] | None) -> Path | None:
     named = path if path is not None else os.environ.get("BLAZEN_CONFIG") or None
     if named is not None:
         place = Path(os.path.abspath(Path(named).expanduser()))  # noqa: PTH100 - links stay
-        if not place.is_file():
+        if not is_file(place):
             by = "" if path is not None else ", which BLAZEN_CONFIG names"
-            raise ModelNotFoundError(f"there is no configuration file {place}{by}")
+            raise ValidationError(f"there is no configuration file {place}{by}")
         return place
     import platformdirs
 
     user = Path(platformdirs.user_config_dir("blazen", appauthor=False))
-    return next((p for p in (Path.cwd() / FILE, user / FILE) if p.is_file()), None)
+    try:
+        here = [Path.cwd()]
+    except FileNotFoundError:  # the folder was deleted by another program
+        here = []
+    return next((p for folder in (*here, user) if is_file(p := folder / FILE)), None)
 
 
 def _parse(place: Path) -> dict[str, Any]:

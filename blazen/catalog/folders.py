@@ -71,9 +71,9 @@ class Search:
                             return
                         if entry.name.startswith("."):
                             continue
-                        if _is_folder(entry):
+                        if is_folder(entry):
                             below.append(Path(entry.path))
-                        elif entry.name.lower().endswith(".gguf") and _is_file(entry):
+                        elif entry.name.lower().endswith(".gguf") and is_file(entry):
                             sizes[entry.name] = entry.stat().st_size
             except OSError as error:
                 self.problems.append(f"{folder} can't be read: {error.strerror or error}")
@@ -83,16 +83,17 @@ class Search:
                 waiting += [(path, depth + 1) for path in sorted(below)]
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def is_folder(place: os.DirEntry[str] | Path) -> bool:
+    """Say whether a folder is there; one in a place that may not be looked into is none."""
     try:
-        return entry.is_dir()
+        return place.is_dir()
     except OSError:
         return False
 
 
-def _is_file(entry: os.DirEntry[str]) -> bool:
+def is_file(place: os.DirEntry[str] | Path) -> bool:
     """Say whether it is a regular file: a pipe or a device would act when it is opened."""
     try:
-        return entry.is_file()
+        return place.is_file()
     except OSError:
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -86,6 +87,8 @@ def _path(text: str, kind: str | None) -> Found:
     if path.is_dir():
         return _folder(path, kind)
     path = _first(path)
+    if not os.access(path, os.R_OK):
+        raise ModelNotFoundError(f"{path} can't be read: {os.strerror(errno.EACCES)}")
     found = Found(
         name=file_name(path),
         target=str(path),

@@ -12,6 +12,11 @@ from blazen.catalog.listing import Listing
 from blazen.catalog.rows import Row, Rows
 from blazen.catalog.wording import ambiguous, another_kind, no_starter, not_found
 from blazen.errors import ModelNotFoundError, ValidationError
+from blazen.weights.target import MODEL_SUFFIXES
+
+_LONGEST = 4096
+"""Characters of a name, which may be a path."""
+_BEGINNINGS = ("./", "../", "~/", "/", ".\\", "..\\")
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,8 @@ class Lookup:
         """Give the one of those that are listed; ``None`` where none goes by the name."""
         if not isinstance(name, str) or not name.strip():
             raise ValidationError(f"a model is named by text, not {name!r:.80}")
+        if len(name) > _LONGEST:
+            return None  # and nothing is made of a megabyte from elsewhere
         row = self.rows.by_name.get(name)
         if row is None:
             self.look_near()
@@ -59,6 +66,8 @@ class Lookup:
             listing = _of_backend(text, kind)
         elif is_path(text) or is_far(text):
             listing = self._of_target(text, kind)
+        elif text.startswith(_BEGINNINGS) or text.lower().endswith(MODEL_SUFFIXES):
+            raise ModelNotFoundError(f"there is no file {text!r:.200}")
         else:
             raise not_found(text, kind, self.names(kind))
         return self._list(listing, text)

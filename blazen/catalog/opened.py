@@ -141,7 +141,7 @@ async def opened(catalog: Catalog, said: Mapping[str, Any]) -> AsyncIterator[Ope
     """Make the manager, register what the file names, and unload everything at the end."""
     settings = {**catalog.manager, **said}
     keep_alive = settings.pop("keep_alive", None)
-    manager = _manager(settings)
+    manager = _manager({**settings, "budgets_from": _origin(catalog, said)})
     async with manager:
         models = OpenCatalog(catalog, manager, keep_alive)
         for listing in catalog.configured():
@@ -155,6 +155,15 @@ async def _registered(models: OpenCatalog, listing: Listing) -> None:
     except ModelNotFoundError as error:
         where = f"{models.catalog.config_path}: [models.{listing.name}]"
         raise ModelNotFoundError(f"{where}: {error}") from error
+
+
+def _origin(catalog: Catalog, said: Mapping[str, Any]) -> str:
+    """Say where the budgets come from, for who meets them in an error."""
+    if said.get("pools") is not None:
+        return "as start() was told"
+    if catalog.manager.keys() & {"ram", "pools"}:
+        return f"as [manager] of {catalog.config_path} has it"
+    return "what was free at the start, less a reserve; [manager] of blazen.toml can say more"
 
 
 def _manager(settings: dict[str, Any]) -> ModelManager:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from blazen.catalog.folders import Search
+from blazen.catalog.folders import Search, is_folder
 from blazen.catalog.found import Found
+from blazen.catalog.listing import Source
 from blazen.catalog.programs import gguf_folders, hub_caches, ollama_models
 from blazen.catalog.repositories import models_of, repositories
 from blazen.weights.cache import cache_root
@@ -53,8 +54,7 @@ def cached_models(problems: list[str]) -> Iterator[Found]:
             problems.append(f"{model.target} has not arrived whole: pull it again")
         elif model.source == "url" and model.path.suffix.lower() == ".gguf":
             yield from _from_url(model.path, model.target, model.size)
-    for repo, folder in repositories(root / "hub"):
-        yield from models_of(repo, folder, "cache")
+    yield from _of_hub(root / "hub", "cache", problems)
 
 
 def folder_models(
@@ -62,10 +62,8 @@ def folder_models(
 ) -> Iterator[Found]:
     """Give the GGUF models of folders, the named ones first, then those of other programs."""
     search = Search()
-    named = os.environ.get("BLAZEN_MODEL_DIR", "").split(os.pathsep)
-    wanted = [*folders, *(Path(name).expanduser() for name in named if name.strip())]
-    for folder in {os.path.realpath(folder): folder for folder in wanted}.values():
-        if folder.is_dir():
+    for folder in _wanted(folders):
+        if is_folder(folder):
             yield from search.models(folder)
         else:
             problems.append(f"there is no folder {folder}, in which models were to be looked for")
@@ -74,19 +72,33 @@ def folder_models(
             yield from search.models(folder)
         yield from ollama_models(problems)
         for cache in hub_caches():
-            for repo, folder in repositories(cache):
-                yield from models_of(repo, folder, "folder")
+            yield from _of_hub(cache, "folder", problems)
     problems += search.problems
 
 
 def looked_in(folders: Sequence[Path], discover: Mapping[str, Any]) -> list[str]:
     """Name the places that are looked in, for a message."""
-    places = [str(folder) for folder in folders]
+    places = [str(folder) for folder in _wanted(folders)]
     if discover.get("cache", True):
         places.append(str(cache_root()))
     if discover.get("programs", True):
         places += [str(folder) for folder in [*gguf_folders(), *hub_caches()]]
     return places
+
+
+def _wanted(folders: Sequence[Path]) -> Collection[Path]:
+    """Give the folders that the user named, here and in the environment, each once."""
+    named = os.environ.get("BLAZEN_MODEL_DIR", "").split(os.pathsep)
+    wanted = [*folders, *(Path(name).expanduser() for name in named if name.strip())]
+    return {os.path.realpath(folder): folder for folder in wanted}.values()
+
+
+def _of_hub(cache: Path, source: Source, problems: list[str]) -> Iterator[Found]:
+    for repo, folder in repositories(cache):
+        try:
+            yield from models_of(repo, folder, source)
+        except OSError as error:  # noqa: PERF203 - one must not hide the others
+            problems.append(f"{folder} can't be read: {error.strerror or error}")
 
 
 def _starter_form(row: Starter) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from blazen.catalog.folders import is_folder
 from blazen.catalog.found import Found
 
 _MODEL = "application/vnd.ollama.image.model"
@@ -34,7 +35,7 @@ def gguf_folders() -> list[Path]:
         home / "jan" / "models",
         home / "models",
     ]
-    return [folder for folder in folders if folder.is_dir()]
+    return [folder for folder in folders if is_folder(folder)]
 
 
 def hub_caches() -> list[Path]:
@@ -46,7 +47,7 @@ def hub_caches() -> list[Path]:
     folders = [Path(name).expanduser() for name in named if name]
     if not folders and home is not None:
         folders = [home / ".cache" / "huggingface" / "hub"]
-    return [folder for folder in folders if folder.is_dir()]
+    return [folder for folder in folders if is_folder(folder)]
 
 
 def ollama_models(problems: list[str]) -> Iterator[Found]:
@@ -54,7 +55,7 @@ def ollama_models(problems: list[str]) -> Iterator[Found]:
     home = _home()
     named = os.environ.get("OLLAMA_MODELS")
     root = Path(named).expanduser() if named else home and home / ".ollama" / "models"
-    if root is None or not (root / "manifests").is_dir():
+    if root is None or not is_folder(root / "manifests"):
         return
     for number, manifest in enumerate(sorted((root / "manifests").glob("*/*/*/*"))):
         if number >= _MOST_MANIFESTS:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import threading
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -42,8 +43,15 @@ class Remembered:
             self._facts[str(path)] = (size, time, facts)
             self._new = True
 
-    def keep(self) -> None:
-        """Write it down, if there is anything new."""
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        """Write down what comes to be known, at the end; also of a search that was stopped."""
+        try:
+            yield
+        finally:
+            self._keep()
+
+    def _keep(self) -> None:
         with self._lock:
             place = cache_root() / _FILE
             if not self._new or not place.parent.is_dir():  # a folder is not made for this alone

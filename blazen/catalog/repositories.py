@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from blazen.catalog.folders import is_folder
 from blazen.catalog.found import Found, file_name
 from blazen.catalog.listing import Source
 from blazen.weights.gguf_choice import group
@@ -19,7 +20,7 @@ _LARGEST_CONFIG = 1 << 20
 def repositories(cache: Path) -> Iterator[tuple[str, Path]]:
     """Give the repositories of a cache in the hub client's layout, each with its newest state."""
     for folder in sorted(cache.glob("models--*--*")):
-        snapshots = sorted(path for path in folder.glob("snapshots/*") if path.is_dir())
+        snapshots = sorted(path for path in folder.glob("snapshots/*") if is_folder(path))
         commit = commit_of(folder, None)
         newest = folder / "snapshots" / commit if commit else None
         if snapshots:

@@ -12,6 +12,7 @@ from blazen.checks import check_choice, check_range, check_texts, parse_bytes, u
 from blazen.errors import ValidationError
 from blazen.options.isolation import isolation_of
 from blazen.types.footprint import check_pool
+from blazen.types.record import encode
 
 POLICIES = ("least_recently_used", "reload_cost")
 _LOCAL = ("./", "../", "~/", ".\\", "..\\")
@@ -61,6 +62,8 @@ def local(place: Path, value: Any, *, any_path: bool = False) -> Any:
 
 def _model(place: Path, name: str, table: Any) -> dict[str, Any]:
     where = f"models.{name}"
+    if not name.isprintable() or name != name.strip() or not name:
+        raise ValidationError(f"{place}: [models] has a name that nobody can type: {name!r:.80}")
     if not isinstance(table, dict):
         raise ValidationError(
             f"{place}: {where} must be a table with a spec, [{where}], not {table!r:.60}"
@@ -115,6 +118,12 @@ def _table(key: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValidationError(f"{key} must be a table, not {value!r:.60}")
     return value
+
+
+def _options(key: str, value: Any) -> dict[str, Any]:
+    table = _table(key, value)
+    encode(table)  # TOML has dates, which no option is
+    return table
 
 
 def _number(*, at_least: float | None = 0, integer: bool = False) -> Check:
@@ -174,7 +183,7 @@ _DISCOVER: dict[str, Check] = {
 _MODEL: dict[str, Check] = {
     "spec": _text,
     "kind": _choice(KINDS),
-    "options": _table,
+    "options": _options,
     "description": _text,
     "system": _text,
     "memory": _amount_or_amounts,

@@ -16,14 +16,15 @@ def not_found(wanted: str, kind: str | None, names: Collection[str]) -> ModelNot
     """Word that nothing goes by a name: what is near it, or what there is."""
     what = "model" if kind is None else f"model for {KINDS[kind]}"
     lower = {name.lower(): name for name in names}
-    near = [lower[n] for n in difflib.get_close_matches(wanted.lower(), lower, n=3, cutoff=0.5)]
+    said = wanted[:200]  # more is no name, and would take long to compare
+    near = [lower[n] for n in difflib.get_close_matches(said.lower(), lower, n=3, cutoff=0.5)]
     if near:
         there = f"did you mean {_listed(near)}?"
     elif names:
         there = f"there is: {_listed(sorted(names))}"
     else:
         there = f"there is no {what} here at all; pip install 'blazen[starter]' brings small models"
-    return ModelNotFoundError(f"there is no {what} {wanted!r:.200}; {there}")
+    return ModelNotFoundError(f"there is no {what} {said!r}; {there}")
 
 
 def ambiguous(wanted: str, names: Sequence[str]) -> ModelNotFoundError:

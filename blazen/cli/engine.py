@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from blazen.cli.gathering import gathered
-from blazen.errors import ValidationError
+from blazen.errors import ModelNotFoundError, ValidationError
 
 if TYPE_CHECKING:
     from blazen.catalog import Catalog, Listing
@@ -28,7 +28,7 @@ class Engine:
 
     def listing(self, catalog: Catalog, name: str | None, kind: str = "model") -> Listing:
         """Find a model, or the default one of its kind, as it is to be opened."""
-        found = catalog.choose(kind) if name is None else catalog.find(name, kind)
+        found = catalog.choose(kind) if name is None else self._found(catalog, name, kind)
         if self.backend is not None and self.backend != found.backend:
             # Options of one backend are not those of another.
             spec = f"{self.backend}:{found.target}"
@@ -36,6 +36,17 @@ class Engine:
         if self.options:
             found = dataclasses.replace(found, options={**found.options, **self.options})
         return found
+
+    def _found(self, catalog: Catalog, name: str, kind: str) -> Listing:
+        """Find a model by its name; else as what the backend that the user wants calls so."""
+        from blazen.catalog.opening import backend_kinds
+
+        try:
+            return catalog.find(name, kind)
+        except ModelNotFoundError:
+            if self.backend is None or kind not in backend_kinds().get(self.backend, ()):
+                raise
+            return catalog.find(f"{self.backend}:{name}", kind)
 
 
 def _engine(
@@ -66,7 +77,7 @@ _OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
         {"metavar": "NAME", "help": "The engine that answers, such as llamacpp."},
     ),
     (
-        ("--ctx", "context_length"),
+        ("--ctx", "--context", "context_length"),
         {"type": int, "metavar": "N", "help": "How many tokens a conversation may have."},
     ),
     (("--threads",), {"type": int, "metavar": "N", "help": "How many threads calculate."}),

@@ -48,7 +48,6 @@ def catalog_options(command: F) -> F:
             "--model-dir",
             type=_FOLDER,
             multiple=True,
-            envvar="BLAZEN_MODEL_DIR",
             metavar="DIR",
             help="Look for models in this folder too (repeatable; also $BLAZEN_MODEL_DIR).",
         ),

@@ -73,6 +73,8 @@ def amount(size: int | None) -> str:
 
 def _write(text: str) -> None:
     """Write to stdout what is there, codes for a terminal too: click would take them out."""
+    if sys.stdout is None:  # closed by who began the program: nobody wants to read it
+        return
     try:
         sys.stdout.write(text)
     except UnicodeEncodeError:
@@ -84,6 +86,16 @@ def _write(text: str) -> None:
 def is_terminal() -> bool:
     """Tell whether stdout is a terminal: someone looks at it, no other program."""
     return _is_terminal(sys.stdout)
+
+
+def is_watched() -> bool:
+    """Tell whether stderr is a terminal: words and bars are seen there."""
+    return _is_terminal(sys.stderr)
+
+
+def is_typed() -> bool:
+    """Tell whether stdin is a terminal: someone can be asked, nothing is piped in."""
+    return _is_terminal(sys.stdin)
 
 
 def _is_terminal(stream: Any) -> bool:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
-from blazen.cli.output import emit, safe
+from blazen.cli.output import emit, is_terminal, is_watched, safe
 
 
 class Silent:
@@ -28,7 +26,7 @@ class Pieces:
     def __init__(self) -> None:
         self._last = "\n"
         self._reasons = False
-        self._watched = sys.stdout.isatty() and sys.stderr.isatty()
+        self._watched = is_terminal() and is_watched()
 
     def content(self, text: str) -> None:
         """Write a piece of the answer."""

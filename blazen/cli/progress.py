@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from blazen.cli.output import amount, is_watched
 from blazen.types.progress import OnProgress, Progress
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def progress(*, after: float = SOON) -> Iterator[OnProgress]:
 
 class _Shown:
     def __init__(self, after: float) -> None:
-        self._terminal = sys.stderr is not None and sys.stderr.isatty()
+        self._terminal = is_watched()
         self._since: float | None = None
         self._after = after
         self._lock = threading.Lock()
@@ -93,8 +93,6 @@ def _bars() -> Bars:
 
 
 def _amount(report: Progress) -> str:
-    from blazen.cli.output import amount
-
     if report.unit == "bytes":
         done, total = amount(report.done), amount(report.total)
         return f"{done} of {total}" if total else done

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from blazen.cli.output import is_typed
 from blazen.errors import ValidationError
 
 if TYPE_CHECKING:
@@ -21,11 +22,16 @@ def whole_prompt(words: Sequence[str], files: Sequence[Path]) -> str:
     Standard input is read where it is no terminal, or where ``-`` asks for it.
     """
     wanted = "-" in words
-    typed = " ".join(word for word in words if word != "-")
+    typed = as_text(" ".join(word for word in words if word != "-"))
     pieces = [typed, *map(read_text, files)]
-    if wanted or not _from_terminal():
+    if wanted or not is_typed():
         pieces.append(piped())
     return "\n\n".join(piece.strip("\n") for piece in pieces if piece.strip())
+
+
+def as_text(text: str) -> str:
+    """Give an argument as a text that models take: bytes that are no UTF-8 get a mark instead."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def message_of(text: str, images: Sequence[str], sounds: Sequence[str]) -> ChatMessage:
@@ -39,10 +45,6 @@ def message_of(text: str, images: Sequence[str], sounds: Sequence[str]) -> ChatM
 
     attached = [*(Image.of(image) for image in images), *(Audio.of(sound) for sound in sounds)]
     return ChatMessage.user(*attached, *([text] if text else []))
-
-
-def _from_terminal() -> bool:
-    return sys.stdin is None or sys.stdin.isatty()
 
 
 def piped() -> str:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from blazen.checks import check_range
 from blazen.cli.gathering import gathered
 from blazen.errors import ValidationError
 
+if TYPE_CHECKING:
+    from blazen.types.completion import CompletionOptions
+
+_HIGHEST = {"temperature": 5, "repeat_penalty": 10}
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -27,6 +33,19 @@ def _sampling(
     elif json_schema is not None:
         chosen["response_format"] = _read_schema(json_schema, "--json-schema")
     return chosen
+
+
+def sampled(options: Mapping[str, Any]) -> CompletionOptions:
+    """Make the options of an answer, and refuse numbers that only a slip of the hand can mean.
+
+    An engine takes any, and answers with noise.
+    """
+    from blazen.types.completion import CompletionOptions
+
+    made = CompletionOptions.of(options)
+    for name, most in _HIGHEST.items():
+        check_range(name, getattr(made, name), at_most=most)
+    return made
 
 
 def _read_schema(text: str, where: str) -> dict[str, Any]:

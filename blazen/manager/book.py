@@ -41,9 +41,11 @@ class Book:
         policy: Policy = least_recently_used,
         cores: int = 0,
         max_waiting: int | None = None,
+        budgets_from: str = "",
         tell: Tell = _silent,
     ) -> None:
         self.ledger = Ledger(budgets)
+        self.budgets_from = budgets_from
         self.policy = policy
         self.cores = cores
         self.cores_used = 0
@@ -203,9 +205,10 @@ class Book:
     def _no_room(self, entry: Entry, need: Amounts, lacking: Amounts) -> BudgetError:
         budget = {pool: self.ledger.budgets[pool] for pool in need}
         if any(size > budget[pool] for pool, size in need.items()):
+            origin = f" ({self.budgets_from})" if self.budgets_from else ""
             return BudgetError(
                 f"{entry.id!r} needs {write_amounts(need)}, and the whole budget is "
-                f"{write_amounts(budget)}: give the pool more, or take a smaller model"
+                f"{write_amounts(budget)}{origin}: give the pool more, or take a smaller model"
             )
         return BudgetError(
             f"{entry.id!r} needs {write_amounts(need)}, of which {write_amounts(lacking or need)} "

@@ -62,6 +62,7 @@ class ModelManager(Requests):
         gpu_vram_gb: float | None = None,
         *,
         pools: Mapping[str, int | str] | None = None,
+        budgets_from: str = "",
         policy: Policy = least_recently_used,
         cores: int | None = None,
         max_waiting: int = MAX_WAITING,
@@ -77,6 +78,7 @@ class ModelManager(Requests):
             cpu_ram_gb: GiB of RAM that models may take together.
             gpu_vram_gb: GiB of the first GPU's memory.
             pools: Instead of these two, every pool: ``{"cpu": "48GiB", "gpu:0": "20GiB"}``.
+            budgets_from: Where the user finds the budgets, for errors about what does not fit.
             policy: Which models go first: `least_recently_used`, `ReloadCost`, or your own.
             cores: How many cores the engines may keep busy together; all by default.
             max_waiting: How many requests may wait at once.
@@ -100,6 +102,7 @@ class ModelManager(Requests):
             policy=policy,
             cores=hardware.thread_budget(cores=cores),
             max_waiting=max_waiting,
+            budgets_from=budgets_from,
             tell=self._hub.tell,
         )
         meter = MachineMeter() if measure is True else measure or None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from blazen.catalog import Catalog
 from blazen.catalog import config as config_module
 from blazen.catalog.config import find_config, read_config
-from blazen.errors import MissingExtraError, ModelNotFoundError, ValidationError
+from blazen.errors import MissingExtraError, ValidationError
 from blazen.options.isolation import Isolation
 
 WHOLE = """
@@ -212,10 +213,10 @@ def test_the_file_is_looked_for_in_order(
 
 
 def test_a_file_that_was_named_must_be_there(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ModelNotFoundError, match=r"no configuration file .*nope.toml$"):
+    with pytest.raises(ValidationError, match=r"no configuration file .*nope.toml$"):
         Catalog.read("nope.toml")
     monkeypatch.setenv("BLAZEN_CONFIG", "gone.toml")
-    with pytest.raises(ModelNotFoundError, match="which BLAZEN_CONFIG names"):
+    with pytest.raises(ValidationError, match="which BLAZEN_CONFIG names"):
         Catalog.read()
 
 
@@ -260,3 +261,48 @@ def test_lists_are_lists(home: Path) -> None:
         Catalog.read(folders="models")  # type: ignore[arg-type]
     with pytest.raises(ValidationError, match="not one text"):
         Catalog.read(given="starter:chat")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["", " a", "a\nb", "a\u001b[2J"])
+def test_a_name_that_nobody_can_type_is_refused(write: Any, name: str) -> None:
+    write(f"[models.{json.dumps(name)}]\nspec = 'starter:chat'\n")
+    with pytest.raises(ValidationError, match="a name that nobody can type"):
+        Catalog.read()
+
+
+def test_a_backend_that_is_not_known_is_named(write: Any) -> None:
+    write("[discover]\nprograms = false\n[models.a]\nspec = 'xlamacpp:./gone.gguf'\n")
+    (warning,) = Catalog.read().warnings()
+    assert "a is left out: there is no backend 'xlamacpp'; did you mean 'xllamacpp'?" in warning
+
+
+def test_a_home_that_may_not_be_looked_into_holds_no_file(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Path.stat
+
+    def stat(self: Path, **settings: Any) -> Any:
+        if home in self.parents:
+            raise PermissionError(13, "Permission denied", str(self))
+        return real(self, **settings)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    catalog = Catalog.read()
+    assert catalog.config_path is None
+    assert {one.source for one in catalog.listings()} <= {"starter"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a folder in use stays there")
+def test_a_folder_that_was_deleted_holds_no_file(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "gone").mkdir()
+    monkeypatch.chdir(home / "gone")
+    (home / "gone").rmdir()
+    assert Catalog.read().config_path is None
+
+
+def test_a_date_is_no_option(write: Any) -> None:
+    write("[models.a]\nspec = 'xllamacpp:starter:chat'\noptions = {a = 2020-01-01}\n")
+    with pytest.raises(ValidationError, match=r"blazen.toml: \[models.a\]: a date has no JSON"):
+        Catalog.read()

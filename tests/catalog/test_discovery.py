@@ -170,6 +170,7 @@ def test_where_programs_say_their_models_are(
     catalog = Catalog.read()
     assert [one.name for one in catalog.listings()] == ["from-env", "tiny:1b", "org/One-GGUF"]
     assert any(str(gone) in warning for warning in catalog.warnings())
+    assert looked_in([], {"cache": False, "programs": False}) == [str(tmp_path / "env"), str(gone)]
 
 
 def test_places_can_be_left_out(home: Path) -> None:
@@ -421,6 +422,18 @@ def test_headers_are_remembered_for_the_next_run(
     monkeypatch.setattr(gguf_module, "read_part", real)
     embedding_gguf(model)
     assert gguf_facts(model).kind == "embedding"
+
+
+@pytest.mark.parametrize("found_by", ["find", "find_known"])
+def test_headers_that_a_name_had_read_are_remembered_too(
+    home: Path, tmp_path: Path, found_by: str
+) -> None:
+    model = chat_gguf(home / "models" / "mine.gguf")
+    (tmp_path / "cache").mkdir()
+    with pytest.raises(ModelNotFoundError):
+        getattr(Catalog.read(), found_by)("no-such-model")
+    kept = tmp_path / "cache" / "headers.json"
+    assert list(json.loads(kept.read_text("utf-8"))["files"]) == [str(model)]
 
 
 @pytest.mark.parametrize(

@@ -406,3 +406,18 @@ def test_a_kind_that_a_path_can_not_have(tmp_path: Path, home: Path) -> None:
     (tmp_path / "pipe" / "model_index.json").write_text("{}")
     with pytest.raises(ModelNotFoundError, match="for image, not for chat"):
         Catalog.read().find(str(tmp_path / "pipe"), "model")
+
+
+@pytest.mark.parametrize("text", ["./gone.gguf", "gone.gguf", "/nowhere/model", "~/gone"])
+def test_a_path_that_leads_nowhere_is_told_as_one(home: Path, text: str) -> None:
+    with pytest.raises(ModelNotFoundError, match=f"^there is no file '{text}'$"):
+        Catalog.read().find(text)
+
+
+def test_a_file_that_may_not_be_read_is_told_as_such(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = chat_gguf(tmp_path / "locked.gguf")
+    monkeypatch.setattr("os.access", lambda *_: False)  # root may read everything
+    with pytest.raises(ModelNotFoundError, match=r"locked.gguf can't be read: Permission denied"):
+        Catalog.read().find(str(path))

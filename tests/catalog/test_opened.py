@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 import blazen.catalog
+from blazen import hardware
 from blazen.catalog import Catalog, OpenCatalog
-from blazen.errors import ModelNotFoundError, ValidationError
+from blazen.errors import BudgetError, ModelNotFoundError, ValidationError
 from blazen.manager import State
 from blazen.types.completion import CompletionOptions
 from tests.catalog.files import chat_gguf
@@ -93,8 +94,6 @@ async def test_without_pools_the_machine_says_what_there_is(write: Any) -> None:
 
 
 async def test_a_small_machine_keeps_a_quarter(monkeypatch: pytest.MonkeyPatch) -> None:
-    from blazen import hardware
-
     small = hardware.Hardware(
         hardware.Cores(2, 2, 2, 2), hardware.Memory(total=2 << 30, available=1 << 30)
     )
@@ -244,3 +243,24 @@ def test_reading_a_catalogue_imports_no_engine_and_no_manager() -> None:
 def test_a_name_that_is_not_there() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         _ = blazen.catalog.Nothing
+
+
+@pytest.mark.parametrize(
+    ("text", "pools", "words"),
+    [
+        ("[manager]\nram = '1MiB'\n", ..., r"\(as \[manager\] of .*blazen.toml has it\)"),
+        ("[manager]\nram = '1MiB'\n", {"cpu": "2MiB"}, r"2\.0 MiB of cpu \(as start\(\) was told"),
+        ("", ..., "what was free at the start, less a reserve"),
+    ],
+)
+async def test_a_model_that_never_fits_says_where_the_budget_is_from(
+    write: Any, monkeypatch: pytest.MonkeyPatch, text: str, pools: Any, words: str
+) -> None:
+    write(text)
+    memory = hardware.Memory(total=2 << 20, available=2 << 20)
+    small = hardware.Hardware(hardware.Cores(2, 2, 2, 2), memory)
+    monkeypatch.setattr(hardware, "detect", lambda: small)
+    async with Catalog.read().start(pools=pools) as models:
+        name = await models.name_of("starter:chat", "model")
+        with pytest.raises(BudgetError, match=words):
+            await models.manager.complete(name, "Hello")

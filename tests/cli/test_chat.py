@@ -90,6 +90,18 @@ def test_lines_that_belong_together(talk: Any) -> None:
     assert out == "one\ntwo\nthree\nfour\nfive\nsix\n\nx\n"
 
 
+@pytest.mark.parametrize("lines", [('"""', "one", "two"), ("one\\", "two\\")])
+def test_what_ends_too_early_is_still_asked(talk: Any, lines: tuple[str, ...]) -> None:
+    assert talk(*lines, args=("--no-save",))[0] == "one\ntwo\n"
+
+
+def test_a_place_that_can_not_be_written_does_not_end_a_talk(talk: Any, place: Path) -> None:
+    (place.parent / "data").write_text("a file is where the folder should be")
+    out, err = talk("one", "two")
+    assert out == "one\ntwo\n"
+    assert err.count("this is not kept in ") == 1
+
+
 def test_two_slashes_are_a_prompt_with_one(talk: Any) -> None:
     assert talk("//etc/hosts")[0] == "/etc/hosts\n"
 

@@ -127,6 +127,21 @@ def test_an_answer_is_stopped_and_kept(echo: Echo, place: Path) -> None:
     assert (place.parent / "data" / "history").read_text("utf-8").count("+word") == 1
 
 
+def test_keys_are_not_shown_while_an_answer_is_drawn(echo: Echo) -> None:
+    echo(slow={"options": {"piece_delay": 0.02, "repeat": 100_000}})
+    with opened() as terminal:
+        terminal.until("›")
+        terminal.type("word\r")
+        terminal.until("word word word")
+        terminal.type("unseen\x03")
+        came = terminal.until("stopped; what came is kept")
+        assert "unseen" not in came
+        assert "^C" not in came
+        terminal.until("›")
+        terminal.type("/exit\r")
+        assert terminal.wait() == 0
+
+
 def test_one_is_gone_on_with(echo: Echo) -> None:
     echo(parrot={})
     with opened() as terminal:

@@ -76,13 +76,28 @@ def test_without_a_sound_there_is_nothing_to_write_down(
     assert "_BLAZEN_COMPLETE" in result.stdout
 
 
-def test_the_users_configuration_is_used(
-    cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_what_is_piped_in_is_no_part_of_a_step(
+    cli: Cli, echo: Echo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    echo(parrot={})
+    steps(monkeypatch, ("run", "hello"), ("run", "again"))
+    result = cli("demo", input="and this")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == "hello\nagain\n"
+
+
+def test_the_users_configuration_is_used(
+    cli: Cli, echo: Echo, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    echo(parrot={})
     config = tmp_path / "mine.toml"
     config.write_text("[discover]\nstarters = false\ncache = false\nprograms = false\n")
     steps(monkeypatch, ("list",))
-    assert "starter:" in cli("demo").stdout
+    assert "parrot" in cli("demo").stdout
     result = cli("demo", "--config", str(config))
     assert result.exit_code == 0, result.stderr
-    assert "starter:" not in result.stdout
+    assert "parrot" not in result.stdout
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "empty.gguf").touch()
+    result = cli("demo", "--config", str(config), "--model-dir", str(tmp_path / "mine"))
+    assert "empty.gguf is empty" in result.stderr

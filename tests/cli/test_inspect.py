@@ -38,7 +38,7 @@ def safetensors(path: Path, **tensors: tuple[int, ...]) -> Path:
 
 
 def test_a_real_model_in_json(cli: Cli) -> None:
-    found = json_of(cli("inspect", "starter:chat", "--json", "--context", "2048"))
+    found = json_of(cli("inspect", "starter:chat", "--json", "--ctx", "2048"))
     gguf = read_gguf(starter_path("chat"))
     assert found["name"] == "starter:chat"
     assert (found["kind"], found["form"], found["size"]) == ("model", "gguf", 98_362_432)
@@ -210,7 +210,7 @@ def test_what_is_wrong_has_its_code(cli: Cli, home: Path) -> None:
     assert bad.exit_code in (2, 3)
     assert "bad" in bad.stderr
     assert cli("inspect", "chat", "--kv-type", "q3").exit_code == 2
-    assert cli("inspect", "chat", "--context", "0").exit_code == 2
+    assert cli("inspect", "chat", "--ctx", "0").exit_code == 2
 
 
 def test_as_a_process(home: Path) -> None:

@@ -92,7 +92,7 @@ def test_a_broken_file_is_an_error_that_names_it(cli: Cli, home: Path) -> None:
     assert done.exit_code == 2
     assert done.stderr.startswith("blazen: ")
     assert "did you mean 'models'?" in done.stderr
-    assert cli("list", "--config", "gone.toml").exit_code == 3
+    assert cli("list", "--config", "gone.toml").exit_code == 2
 
 
 def test_as_a_process(home: Path) -> None:

@@ -26,7 +26,7 @@ from blazen.errors import (
     UnknownBackendError,
     ValidationError,
 )
-from tests.cli.conftest import Cli
+from tests.cli.conftest import Cli, Echo
 
 
 def run_program(*args: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -234,9 +234,7 @@ def test_colours_only_where_they_are_wanted(cli: Cli, monkeypatch: pytest.Monkey
     assert cli("doctor", color=True).stderr == "blazen: x\n"
 
 
-def test_places_are_read_from_options_and_the_environment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_places_are_read_from_options() -> None:
     seen: list[options.Places] = []
 
     @click.command()
@@ -245,12 +243,8 @@ def test_places_are_read_from_options_and_the_environment(
         seen.append(places)
 
     assert CliRunner().invoke(command, ["--config", "a.toml", "--model-dir", "b"]).exit_code == 0
-    monkeypatch.setenv("BLAZEN_MODEL_DIR", f"c{os.pathsep}d")
     assert CliRunner().invoke(command, []).exit_code == 0
-    assert seen == [
-        options.Places(Path("a.toml"), (Path("b"),)),
-        options.Places(None, (Path("c"), Path("d"))),
-    ]
+    assert seen == [options.Places(Path("a.toml"), (Path("b"),)), options.Places()]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -282,3 +276,39 @@ def test_shells_complete_commands_and_options(place: Path) -> None:
 
     assert complete("blazen com", 1) == "plain,completion\n"
     assert "plain,--max-tokens\n" in complete("blazen run --max", 2)
+
+
+CLOSED = "import os, sys; os.close(int(sys.argv[1])); os.execv(sys.executable, sys.argv[2:])"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a closed stream is another thing there")
+@pytest.mark.parametrize(
+    ("stream", "args", "code"),
+    [
+        (1, ("list",), 0),
+        (1, ("run", "hello"), 0),
+        (2, ("run", "hello"), 0),
+        (0, ("run", "hello"), 0),
+        (0, ("run",), 2),
+        (0, ("chat", "--no-save"), 0),
+        (0, ("embed",), 2),
+        (0, ("rm", "nothing"), 3),
+    ],
+    ids=str,
+)
+def test_a_stream_that_is_closed_is_no_mistake_of_ours(
+    echo: Echo, stream: int, args: tuple[str, ...], code: int
+) -> None:
+    echo(parrot={})
+    program = [sys.executable, "-m", "blazen.cli", *args]
+    done = subprocess.run(
+        [sys.executable, "-c", CLOSED, str(stream), *program],
+        capture_output=True,
+        encoding="utf-8",
+        stdin=subprocess.DEVNULL,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    assert "a mistake in blazen" not in done.stderr
+    assert (done.stdout == "hello\n") is (args == ("run", "hello") and stream != 1)

@@ -75,24 +75,13 @@ def test_without_a_terminal_it_does_not_guess(cli: Cli, cache: Path) -> None:
 def test_on_a_terminal_it_asks(
     cli: Cli, cache: Path, monkeypatch: pytest.MonkeyPatch, answer: str, left: int, code: int
 ) -> None:
-    from blazen.cli.commands import rm
-
-    monkeypatch.setattr(rm, "sys", _Typing())
+    monkeypatch.setattr("blazen.cli.output.is_typed", lambda: True)
     done = cli("rm", "org/one-GGUF", input=answer)
     assert "Delete?" in done.stderr
     assert "org/one-GGUF" in done.stderr
     assert len(held(cache)) == left
     assert done.exit_code == code
     assert ("nothing was deleted" in done.stderr) == (code == 1)
-
-
-class _Typing:
-    """A `sys` in which somebody sits at the keyboard."""
-
-    class stdin:
-        @staticmethod
-        def isatty() -> bool:
-            return True
 
 
 def test_a_part_of_a_name_is_not_enough(cli: Cli, cache: Path) -> None:

@@ -100,6 +100,9 @@ def test_sampling_reaches_the_model(said: Any) -> None:
     ("args", "words"),
     [
         (["-t", "-1"], "temperature must be at least 0"),
+        (["-t", "99"], "temperature must be at most 5, not 99.0"),
+        (["--repeat-penalty", "11"], "repeat_penalty must be at most 10"),
+        (["--chat-history", "gone/turns.jsonl"], "no turns can be written to 'gone/turns.jsonl'"),
         (["--top-p", "2"], "top_p must be at most 1"),
         (["-n", "0"], "max_tokens must be at least 1"),
         (["--json-schema", "{"], "--json-schema is no JSON schema"),
@@ -161,11 +164,13 @@ def test_flags_of_the_engine_are_its_options(place: Path) -> None:
     def command(engine: Engine) -> None:
         seen.append(engine)
 
+    assert CliRunner().invoke(command, ["--context", "128"]).exit_code == 0
     args = "--backend b --ctx 64 --threads 2 --ubatch 32 --isolation process -o kv_type=q8_0"
     assert CliRunner().invoke(command, args.split()).exit_code == 0
     assert CliRunner().invoke(command, ["--isolation", "none"]).exit_code == 0
     options = {"context_length": 64, "threads": 2, "batch_size": 32}
     assert seen == [
+        Engine(None, {"context_length": 128}),
         Engine("b", {**options, "isolation": "process", "kv_type": "q8_0"}),
         Engine(None, {"isolation": None}),
     ]
@@ -326,10 +331,11 @@ class TestRealModel:
         assert "tokens and the context holds" in result.stderr
 
     def test_it_runs_in_a_process_of_its_own(self, place: Path) -> None:
-        with begin("--isolation", "process", "--threads", "1", "-n", "4", "-v", "Hello") as process:
+        words = ("--isolation", "process", "--threads", "1", "-t", "0", "-n", "4", "-v", "Count.")
+        with begin(*words) as process:
             out, err = process.communicate(timeout=120)
         assert process.returncode == 0, err
-        assert len(out.split()) >= 2
+        assert out.strip()
         assert b"answer 4 tokens" in err
 
 
@@ -340,3 +346,23 @@ def test_reading_a_catalogue_for_a_starter_searches_nothing(
     monkeypatch.setattr(os, "scandir", lambda *_: pytest.fail("a folder was searched"))
     catalog = Catalog.read(given=["xllamacpp:starter:chat"])
     assert Engine().listing(catalog, "xllamacpp:starter:chat").target == "starter:chat"
+
+
+def test_a_name_that_only_the_wanted_backend_knows(cli: Cli, echo: Echo) -> None:
+    echo(parrot={})
+    result = cli("run", "--backend", "echo", "-m", "anything", "hello")
+    assert (result.exit_code, result.stdout) == (0, "hello\n")
+    result = cli("run", "--backend", "nope", "-m", "anything", "hello")
+    assert result.exit_code == 3
+    assert "there is no model 'anything'" in result.stderr
+
+
+def test_bytes_that_are_no_text_reach_the_model_as_marks(cli: Cli, echo: Echo) -> None:
+    echo(parrot={})
+    odd = b"caf\xe9".decode("utf-8", "surrogateescape")  # as Python reads such an argument
+    result = cli("run", "-s", odd, odd)
+    assert (result.exit_code, result.stdout) == (0, "caf\ufffd\n")
+    result = cli("chat", "--no-save", "-s", odd, input=b"caf\xe9\nnext\n")
+    assert (result.exit_code, result.stdout) == (0, "caf\ufffd\nnext\n")
+    result = cli("run", "--json", odd)
+    assert json.loads(result.stdout)["content"] == "caf\ufffd"

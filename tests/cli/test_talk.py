@@ -28,7 +28,7 @@ from blazen.cli.talk.reader import Editor, entry
 from blazen.cli.talk.repl import Repl
 from blazen.cli.talk.session import Session
 from blazen.cli.talk.slash import SLASHES
-from blazen.errors import ContextLengthError
+from blazen.errors import ContextLengthError, LoadError
 from tests.cli.conftest import Echo
 
 COMMANDS = [(name, slash.help) for name, slash in SLASHES.items()]
@@ -324,3 +324,41 @@ def test_what_is_stopped_before_its_first_word_leaves_nothing(
     else:
         with pytest.raises(KeyboardInterrupt):
             asyncio.run(talk())
+
+
+def test_a_model_that_does_not_load_leaves_the_one_before(
+    perform: Callable[..., tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Session.load
+
+    async def load(self: Session) -> None:
+        if self.listing.name == "fails":
+            raise LoadError("its weights are broken")
+        await real(self)
+
+    monkeypatch.setattr(Session, "load", load)
+    out, err = perform(Script("/model fails", "a", "/model"))
+    assert "its weights are broken" in err
+    assert out == "a\n"
+    assert "parrot (echo:echo)" in err
+
+
+def test_an_interrupt_stops_a_command_and_not_the_talk(
+    perform: Callable[..., tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def load(self: Session) -> None:
+        signal.raise_signal(signal.SIGINT)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Session, "load", load)
+    out, err = perform(Script("/model fails", "a"))
+    assert "stopped\n" in err
+    assert out == "a\n"
+
+
+def test_a_history_that_can_not_be_kept_does_not_end_a_talk(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place.parent / "data").write_text("a file is where the folder should be")
+    assert typed("hello\r", place.parent / "data" / "history") == "hello"
+    assert "what you type is not kept for another time: " in capsys.readouterr().err

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ import click
 from blazen.cli.assistance import Assistance, assistance_options
 from blazen.cli.engine import Engine, engine_options
 from blazen.cli.options import Places, catalog_options, json_option
+from blazen.cli.output import is_terminal, is_typed
 from blazen.cli.sampling import sampling_options
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def command(
     piped in is a prompt.
     """
     from blazen.assistant.conversations import Conversation, ConversationStore
+    from blazen.cli.prompts import as_text
 
     store = ConversationStore()
     if listed:
@@ -78,7 +79,7 @@ def command(
     wanted = model if model is not None else name
     conversation = Conversation() if resume is None else store.load(resume or None)
     wanted = wanted if wanted is not None else conversation.model
-    said = conversation.system if system is None else system
+    said = conversation.system if system is None else as_text(system)
     conversation = dataclasses.replace(conversation, model=wanted, system=said)
 
     from blazen.cli.talk.session import Session
@@ -98,7 +99,7 @@ def command(
 def _talk(session: Session, *, plain: bool, as_json: bool, history: bool) -> None:
     from blazen.cli.talk.repl import Repl
 
-    interactive = sys.stdin is not None and sys.stdin.isatty()
+    interactive = is_typed()
 
     async def talk() -> None:
         try:
@@ -123,7 +124,7 @@ def _reader(*, interactive: bool, history: bool) -> Reader:
     from blazen.cli.talk.reader import Editor, Lines
     from blazen.cli.talk.slash import SLASHES
 
-    if not interactive or not sys.stdout.isatty():
+    if not interactive or not is_terminal():
         return Lines()
     from blazen.assistant.conversations import data_folder
 
@@ -136,7 +137,7 @@ def _shown(*, plain: bool, as_json: bool) -> Callable[[], Shown]:
 
     if as_json:
         return Silent
-    if plain or not sys.stdout.isatty():
+    if plain or not is_terminal():
         return Pieces
     from blazen.cli.talk.markdown import MarkdownPieces
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shlex
+import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -107,11 +110,24 @@ def command(places: Places) -> None:
     )
 
 
+@contextmanager
+def _nothing_piped() -> Iterator[None]:
+    """Have the steps read nothing: what is piped into the demo is no part of their prompts."""
+    before, sys.stdin = sys.stdin, None  # as where it is closed
+    try:
+        yield
+    finally:
+        sys.stdin = before
+
+
 def _run(words: list[str], places: Places) -> None:
     """Run a command as the user would, with the user's own configuration."""
     from blazen.cli.program import program
 
     config = ["--config", str(places.config)] if places.config is not None else []
-    ended = program.main([words[0], *config, *words[1:]], prog_name="blazen", standalone_mode=False)
+    folders = [word for folder in places.folders for word in ("--model-dir", str(folder))]
+    line = [words[0], *config, *folders, *words[1:]]
+    with _nothing_piped():
+        ended = program.main(line, prog_name="blazen", standalone_mode=False)
     if isinstance(ended, int) and ended:
         raise click.exceptions.Exit(ended)

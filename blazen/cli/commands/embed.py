@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ import click
 from blazen.cli.engine import Engine, engine_options_without
 from blazen.cli.making import READABLE, opened
 from blazen.cli.options import Places, catalog_options, json_option
-from blazen.cli.output import emit, emit_json, emit_table
+from blazen.cli.output import emit, emit_json, emit_table, is_typed
 from blazen.cli.progress import progress
 from blazen.cli.running import run_async
 from blazen.errors import ValidationError
@@ -35,7 +34,7 @@ WINDOW = 64
 @click.option("--compare", is_flag=True, help="Show how alike each pair of texts is, not vectors.")
 @click.option("--search", metavar="TEXT", help="Sort the texts by how well they fit this one.")
 @json_option
-@engine_options_without("--ctx", "--ubatch")
+@engine_options_without("--ctx", "--context", "--ubatch")
 @catalog_options
 def command(
     texts: tuple[str, ...],
@@ -160,13 +159,13 @@ class _Work:
 
 
 def _texts(given: Sequence[str], files: Sequence[Path]) -> list[str]:
-    from blazen.cli.prompts import piped, read_text
+    from blazen.cli.prompts import as_text, piped, read_text
 
-    texts = list(given)
+    texts = list(map(as_text, given))
     for path in files:
         texts.extend(read_text(path).splitlines())
     if not given and not files:
-        if sys.stdin is None or sys.stdin.isatty():
+        if is_typed():
             raise click.UsageError('there is no text: write some, as blazen embed "a cat"')
         texts = piped().splitlines()
     texts = [text for text in texts if text.strip()]

@@ -50,7 +50,7 @@ FORMATS = ("png", "jpg", "jpeg", "webp")
 )
 @force_option
 @json_option
-@engine_options_without("--ctx", "--ubatch", "-o")
+@engine_options_without("--ctx", "--context", "--ubatch", "-o")
 @catalog_options
 def command(
     words: tuple[str, ...],

@@ -21,6 +21,7 @@ _LONGEST = 100
 @click.option("--metadata", is_flag=True, help="List every key of the metadata, whole.")
 @click.option(
     "--context",
+    "--ctx",
     "contexts",
     type=click.IntRange(1),
     multiple=True,

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from blazen.cli.options import Places, catalog_options
-from blazen.cli.output import say
+from blazen.cli.output import is_typed, say
 from blazen.cli.running import run_async
 from blazen.errors import ValidationError
 
@@ -97,7 +97,7 @@ def command(
         alive = catalog.manager.get("keep_alive", KEEP_ALIVE)
     opened = catalog.start(keep_alive=alive)
     if address is None:
-        if sys.stdin.isatty():
+        if is_typed():
             say("blazen mcp talks with the program that starts it: see blazen mcp --help")
         run_async(serve_stdio(opened, folders=folders))
         return

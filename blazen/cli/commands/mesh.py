@@ -38,7 +38,7 @@ FORMATS = ("glb", "obj", "stl", "ply")
 @click.option("--chunk-size", type=int, metavar="N", help="Points at once: fewer take less memory.")
 @force_option
 @json_option
-@engine_options_without("--ctx", "--ubatch", "-o")
+@engine_options_without("--ctx", "--context", "--ubatch", "-o")
 @catalog_options
 def command(
     picture: Path,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -30,7 +29,7 @@ def command(names: tuple[str, ...], yes: bool, as_json: bool, places: Places) ->
     blazen rm --yes org/name other/name
     """
     from blazen.cli.failures import Failure
-    from blazen.cli.output import amount, emit, emit_json, say
+    from blazen.cli.output import amount, emit, emit_json, is_typed, say
     from blazen.weights.inventory import remove
 
     catalog = places.read()
@@ -40,7 +39,7 @@ def command(names: tuple[str, ...], yes: bool, as_json: bool, places: Places) ->
         for model in found.values():
             many = f" ({len(model.files)} files)" if len(model.files) > 1 else ""
             say(f"{model.target}{many}, {amount(model.size)}: {model.path}")
-        if not sys.stdin.isatty():
+        if not is_typed():
             raise Failure("nobody can be asked here: --yes deletes without asking", 2)
         if not click.confirm("Delete?" if len(found) == 1 else "Delete them all?", err=True):
             raise Failure("nothing was deleted")

@@ -11,7 +11,7 @@ import click
 from blazen.cli.assistance import Assistance, assistance_options
 from blazen.cli.engine import Engine, engine_options
 from blazen.cli.options import Places, catalog_options, json_option
-from blazen.cli.sampling import sampling_options
+from blazen.cli.sampling import sampled, sampling_options
 
 if TYPE_CHECKING:
     from blazen.types.chat import ChatMessage
@@ -76,7 +76,7 @@ def command(
     blazen run --image cat.jpg "What is this?"
     blazen run --json-schema '{"type": "array", "items": {"type": "string"}}' "Name three fruits"
     """
-    from blazen.cli.prompts import message_of, whole_prompt
+    from blazen.cli.prompts import as_text, message_of, whole_prompt
     from blazen.cli.running import run_async
 
     if model is None and len(words) > 1 and _NAMES_A_MODEL.fullmatch(words[0]):
@@ -88,6 +88,7 @@ def command(
             'there is no prompt: write one, as blazen run "Why is the sky blue?", or pipe one in'
         )
     message = message_of(text, images, sounds)
+    system = None if system is None else as_text(system)
     one = _One(places, model, engine, assistance, system, sampling, chat_history)
     run_async(one.answer(message, verbose=verbose, as_json=as_json))
 
@@ -103,10 +104,12 @@ class _One:
         sampling: dict[str, Any],
         history: Path | None,
     ) -> None:
-        from blazen.types.completion import CompletionOptions
-
         # A wrong value is told before a model is looked for.
-        self._options = CompletionOptions.of(sampling)
+        self._options = sampled(sampling)
+        if history is not None:
+            from blazen.assistant.history import check_place
+
+            check_place(history)
         catalog = places.read(model)
         self._listing = engine.listing(catalog, model)
         self._model = catalog.build(self._listing)

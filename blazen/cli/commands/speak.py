@@ -44,7 +44,7 @@ FORMATS = ("wav", "flac", "mp3", "ogg", "m4a")
 @click.option("-l", "--language", metavar="CODE", help="Such as en-us, where a voice has several.")
 @force_option
 @json_option
-@engine_options_without("--ctx", "--ubatch", "-o")
+@engine_options_without("--ctx", "--context", "--ubatch", "-o")
 @catalog_options
 def command(
     words: tuple[str, ...],

@@ -12,7 +12,7 @@ import click
 from blazen.cli.engine import Engine, engine_options_without
 from blazen.cli.making import WRITABLE, force_option, opened, output_file
 from blazen.cli.options import Places, catalog_options
-from blazen.cli.output import emit, emit_json, say
+from blazen.cli.output import emit, emit_json, is_typed, say
 from blazen.cli.progress import progress
 from blazen.cli.running import run_async
 from blazen.errors import ValidationError
@@ -51,7 +51,7 @@ LARGEST = 1 << 30
 @click.option("--prompt", metavar="TEXT", help="What was said before, or how names are spelt.")
 @click.option("--line-width", type=click.IntRange(min=8), help="Characters of a line of subtitles.")
 @force_option
-@engine_options_without("--ctx", "--ubatch", "-o")
+@engine_options_without("--ctx", "--context", "--ubatch", "-o")
 @catalog_options
 def command(
     files: tuple[str, ...],
@@ -181,7 +181,7 @@ def _sound(file: str) -> Audio:
 
     if file != "-":
         return Audio.of(file)
-    if sys.stdin is None or sys.stdin.isatty():
+    if sys.stdin is None or is_typed():
         raise click.UsageError("'-' reads a sound file from standard input: pipe one in")
     data = sys.stdin.buffer.read(LARGEST + 1)
     if len(data) > LARGEST:

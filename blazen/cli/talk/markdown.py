@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -57,6 +60,29 @@ class _Tail:
             yield Segment.line()
 
 
+@contextmanager
+def unechoed() -> Iterator[None]:
+    """Have the terminal not show keys: a ``^C`` would move what is to be drawn over."""
+    try:
+        import termios
+    except ModuleNotFoundError:  # Windows
+        yield
+        return
+    try:
+        fd = sys.stdin.fileno()
+        before = termios.tcgetattr(fd)
+    except (AttributeError, OSError, ValueError, termios.error):  # nobody types here
+        yield
+        return
+    quiet = [*before]
+    quiet[3] &= ~termios.ECHO
+    termios.tcsetattr(fd, termios.TCSADRAIN, quiet)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(fd, termios.TCSADRAIN, before)
+
+
 class MarkdownPieces:
     """Shows an answer as Markdown on a terminal."""
 
@@ -65,6 +91,7 @@ class MarkdownPieces:
         self._text = ""
         self._reasoning = ""
         self._live: Live | None = None
+        self._quiet = ExitStack()
         self._drawn = 0.0
         self._begun = time.monotonic()
 
@@ -102,6 +129,7 @@ class MarkdownPieces:
 
     def _draw(self, shown: Any) -> None:
         if self._live is None:
+            self._quiet.enter_context(unechoed())
             self._live = Live(console=self._console, transient=True, auto_refresh=False)
             self._live.start()
         now = time.monotonic()
@@ -113,3 +141,4 @@ class MarkdownPieces:
         if self._live is not None:
             self._live.stop()
             self._live = None
+            self._quiet.close()

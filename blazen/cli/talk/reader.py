@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from blazen.cli.output import say
+
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
 
@@ -37,13 +39,21 @@ async def entry(reader: Reader, *, default: str = "") -> str:
         if rest.endswith(QUOTES):
             return rest[: -len(QUOTES)].strip()
         lines = [rest] if rest.strip() else []
-        while not (line := await reader.line(goes_on=True)).rstrip().endswith(QUOTES):
+        while not (line := await _more(reader, QUOTES)).rstrip().endswith(QUOTES):
             lines.append(line)
         last = line.rstrip()[: -len(QUOTES)]
         return "\n".join([*lines, *([last] if last.strip() else [])])
     while text.endswith("\\"):
-        text = text[:-1] + "\n" + await reader.line(goes_on=True)
+        text = text[:-1] + "\n" + await _more(reader, "")
     return text
+
+
+async def _more(reader: Reader, end: str) -> str:
+    """Read a line that goes on; where no more comes, what ends the entry: nothing is lost."""
+    try:
+        return await reader.line(goes_on=True)
+    except EOFError:
+        return end
 
 
 class Lines:
@@ -52,10 +62,11 @@ class Lines:
     async def line(self, *, goes_on: bool = False, default: str = "") -> str:
         """Give the next line; there is nothing to edit."""
         with _interrupts_raise():
-            text = sys.stdin.readline()
-        if not text:
+            # Bytes, as the system's own encoding may be another one than other programs write.
+            data = b"" if sys.stdin is None else sys.stdin.buffer.readline()
+        if not data:
             raise EOFError
-        return text.removesuffix("\n").removesuffix("\r")
+        return data.decode("utf-8", "replace").removesuffix("\n").removesuffix("\r")
 
 
 class Editor:
@@ -82,10 +93,7 @@ def _prompt_session(commands: dict[str, str], history: Path | None) -> PromptSes
         event.current_buffer.insert_text("\n")
 
     kept: History = InMemoryHistory()
-    if history is not None:
-        history.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # What is typed may be private: the file is made before it is written to.
-        os.close(os.open(history, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+    if history is not None and _writable(history):
         kept = FileHistory(str(history))
     return PromptSession(
         history=kept,
@@ -96,6 +104,17 @@ def _prompt_session(commands: dict[str, str], history: Path | None) -> PromptSes
         enable_open_in_editor=True,
         reserve_space_for_menu=4,
     )
+
+
+def _writable(history: Path) -> bool:
+    """Make the file before it is written to, for its owner alone: what is typed may be private."""
+    try:
+        history.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.close(os.open(history, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+    except OSError as error:  # a home that is read-only is no reason not to talk
+        say(f"what you type is not kept for another time: {error.strerror or error} ({history})")
+        return False
+    return True
 
 
 def _completer(commands: dict[str, str]) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from blazen.assistant.conversations import ConversationStore
 from blazen.cli.answering import Shown
@@ -107,6 +107,12 @@ class Repl:
     async def _take(self, text: str) -> None:
         bare = text.strip()
         if bare.startswith("/") and not bare.startswith("//"):
-            await run_slash(self, bare)
+            if await stoppable(_done(run_slash(self, bare))) is None:
+                say("stopped")
         elif bare or (self.session.attached and self._interactive):
             await self.answer(text.replace("//", "/", 1) if bare.startswith("//") else text)
+
+
+async def _done(work: Awaitable[None]) -> bool:
+    await work
+    return True

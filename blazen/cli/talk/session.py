@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from blazen.assistant.conversations import Conversation, ConversationStore
-from blazen.assistant.history import append_turn
+from blazen.assistant.history import append_turn, check_place
 from blazen.cli.answering import Shown, load, stream_answer
+from blazen.cli.output import say
+from blazen.cli.sampling import sampled
 from blazen.errors import ValidationError
 from blazen.types.chat import ChatMessage, Part, Role
-from blazen.types.completion import CompletionOptions, FinishReason, ModelResponse
+from blazen.types.completion import FinishReason, ModelResponse
 
 if TYPE_CHECKING:
     from blazen.catalog import Catalog, Listing
@@ -49,7 +51,9 @@ class Session:
         sampling: dict[str, Any],
         history: Path | None = None,
     ) -> None:
-        CompletionOptions.of(sampling)
+        sampled(sampling)
+        if history is not None:
+            check_place(history)
         self.catalog = catalog
         self.store = store
         self.attached: list[Part] = []
@@ -82,13 +86,18 @@ class Session:
             await self._model.unload()
 
     async def switch(self, name: str) -> None:
-        """Go on with another model; where there is none of that name, with the one that is."""
+        """Go on with another model; where that is not to be had, with the one that is."""
         listing = self._engine.listing(self.catalog, name)
         model = self.catalog.build(listing)
         await self.close()  # both may not fit
+        before = self.listing, self._model, self.conversation
         self.listing, self._model = listing, model
         self.change(model=_lasting(listing))
-        await self.load()
+        try:
+            await self.load()
+        except BaseException:  # also a Ctrl-C: the one before answers again, once it is asked
+            self.listing, self._model, self.conversation = before
+            raise
 
     def change(self, **values: Any) -> None:
         """Change what the conversation says of itself: its model, system or options."""
@@ -99,7 +108,7 @@ class Session:
         options = {**self.conversation.options, name: value}
         if value is None:
             del options[name]
-        CompletionOptions.of(options)
+        sampled(options)
         self.change(options=options)
 
     async def ask(self, text: str, shown: Shown) -> ModelResponse:
@@ -109,7 +118,7 @@ class Session:
         beginning = [ChatMessage.system(self.system)] if self.system else []
         messages = [*beginning, *self.conversation.messages, prompt]
         asked = await self._assistance.prepared(self._model.complete, messages)
-        options = CompletionOptions.of(self.conversation.options)
+        options = sampled(self.conversation.options)
 
         def keep(answer: ModelResponse) -> None:
             # Of one that was stopped before its first word there is nothing to keep.
@@ -162,8 +171,13 @@ class Session:
         self._save()
 
     def _save(self) -> None:
-        if self.store is not None:
+        if self.store is None:
+            return
+        try:
             self.store.save(self.conversation)
+        except OSError as error:  # a full disk, a home that is read-only: the talk itself goes on
+            say(f"this is not kept in {self.store.folder}: {error.strerror or error}")
+            self.store = None
 
     def _forget(self) -> None:
         """Have the next prompts bring in skills anew."""
