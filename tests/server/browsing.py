@@ -108,3 +108,20 @@ def visit(browser: Browser) -> Iterator[Callable[..., Tab]]:
 def numbers_in(text: str) -> list[float]:
     """The numbers of a text, thin spaces between their digits left out."""
     return [float(found) for found in re.findall(r"\d+(?:\.\d+)?", text.replace("\u202f", ""))]
+
+
+DONE = ".answered:not(.running) .acts"
+"""An answer that has ended."""
+
+
+def say(page: Any, text: str) -> None:
+    page.fill("#input", text)
+    page.keyboard.press("Enter")
+
+
+def held(page: Any) -> list[dict[str, Any]]:
+    """The conversations that the browser keeps."""
+    found: list[dict[str, Any]] = page.evaluate(
+        "async () => (await import('./static/chats.js')).all()"
+    )
+    return found

@@ -14,7 +14,7 @@ import pytest
 from tests.server.browsing import Tab, numbers_in
 from tests.server.conftest import RunningServer, read_catalog, running
 
-pytestmark = pytest.mark.needs("server", "clients", "xllamacpp", "starter:chat")
+pytestmark = [pytest.mark.long, pytest.mark.needs("server", "clients", "xllamacpp", "starter:chat")]
 
 DONE = ".answered:not(.running) .acts"
 DOT = base64.b64decode(

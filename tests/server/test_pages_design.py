@@ -13,7 +13,7 @@ import blazen.server.pages as pages
 from blazen.server.pages.site import PAGES
 from tests.server.browsing import Tab
 
-pytestmark = pytest.mark.needs("server", "clients")
+pytestmark = [pytest.mark.long, pytest.mark.needs("server", "clients")]
 
 STATIC = Path(pages.__file__).parent / "static"
 # What stands on what; the rest of the colours are for lines and shadows.
@@ -173,3 +173,44 @@ def test_who_wants_less_motion_gets_none(visit: Callable[..., Tab], echo_server:
           parseFloat(getComputedStyle(element).transitionDuration) > 0.001).length"""
     )
     assert moving == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_forced_colours_keep_what_only_a_ground_says(
+    visit: Callable[..., Tab], echo_server: Any, scheme: str
+) -> None:
+    tab = visit(echo_server, forced_colors="active", color_scheme=scheme)
+    page = tab.open("/studio")
+    lines = page.evaluate(
+        """() => [...document.querySelectorAll("[role=tab]")].map((tab) =>
+          [tab.ariaSelected, getComputedStyle(tab).borderBottomColor])"""
+    )
+    chosen = [colour for selected, colour in lines if selected == "true"]
+    others = {colour for selected, colour in lines if selected == "false"}
+    assert others == {"rgba(0, 0, 0, 0)"}
+    assert chosen[0] not in others
+    page = tab.open("/expert")
+    grounds = page.evaluate(
+        """() => [...document.querySelectorAll(".scale i")].map((part) =>
+          getComputedStyle(part).boxShadow)"""
+    )
+    assert len(set(grounds)) == 5
+    assert "none" not in grounds
+    tab.shot(f"expert-forced-{scheme}")
+
+
+def test_a_small_window_leaves_names_readable_and_tabs_in_a_row(
+    visit: Callable[..., Tab], echo_server: Any
+) -> None:
+    tab = visit(echo_server, viewport={"width": 360, "height": 740})
+    page = tab.open("/studio")
+    tops = page.evaluate(
+        "() => [...document.querySelectorAll('[role=tab]')].map((tab) => tab.offsetTop)"
+    )
+    assert len(set(tops)) == 1
+    tab.open("/expert")
+    tiles = page.locator("#timings > div")
+    first, second = tiles.nth(0).bounding_box(), tiles.nth(1).bounding_box()
+    assert first is not None
+    assert second is not None
+    assert first["y"] == second["y"]  # two beside each other

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from blazen.weights.starter import starter_path
 from tests.server.browsing import Tab, numbers_in
-from tests.server.conftest import RunningServer
+from tests.server.conftest import RunningServer, read_catalog, running
 from tests.server.test_pages_design import AUDIT
 
-pytestmark = pytest.mark.needs("server", "clients", "xllamacpp", "starter:chat")
+pytestmark = [pytest.mark.long, pytest.mark.needs("server", "clients", "xllamacpp", "starter:chat")]
 
 gguf = pytest.importorskip("gguf")
 
@@ -122,3 +123,52 @@ def test_tokens_their_vectors_and_the_nearest(
     tab.shot("explorer-vectors")
     page.locator("#neighbors button").first.click()
     page.wait_for_selector(f"#vector-title:not(:has-text('({ids[0]})'))")
+
+
+def test_a_file_of_many_tensors_with_hostile_names_is_shown_as_text(
+    visit: Callable[..., Tab], server: RunningServer
+) -> None:
+    tab = visit(server)
+    page = tab.open("/explorer?model=chat")
+    hostile = "<img src=x onerror=alert(1)>"
+
+    def many(route: Any) -> None:
+        body = route.fetch().json()
+        body["tensors"] = [
+            {"name": f'blk.{n // 12}."]{hostile}.{n}', "dtype": f"Q{n % 12}", "shape": [n + 1, 2],
+             "bytes": 2 * n + 2}
+            for n in range(3000)
+        ]  # fmt: skip
+        body["metadata"] = {hostile: hostile, "long": hostile * 20}
+        body["file"]["title"] = hostile
+        route.fulfill(json=body)
+
+    page.route("**/api/explorer/model*", many)
+    tab.open("/explorer?model=chat")
+    assert page.locator("#treemap [role=option]").count() == 3000
+    assert page.inner_text("#tensor-count").startswith("3\u202f000 of")
+    assert page.locator("#content img").count() == 0
+    assert hostile in page.inner_text("#facts")
+    page.locator("#treemap rect").nth(1500).focus()
+    page.keyboard.press("ArrowRight")
+    assert page.inner_text("#tensor").startswith(page.locator("#tensors .chosen th").inner_text())
+    page.fill("#tensor-search", "blk.7.")
+    assert page.locator("#tensors tr").count() == 12
+
+
+@pytest.mark.needs("starter:text")
+def test_a_vocabulary_of_a_quarter_of_a_million(
+    visit: Callable[..., Tab], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    text = '[models.text]\nspec = "xllamacpp:starter:text"\n'
+    with running(read_catalog(tmp_path_factory.mktemp("text"), text)) as server:
+        tab = visit(server)
+        page = tab.open("/explorer?model=text")
+        facts = page.inner_text("#facts")
+        assert numbers_in(facts.split("Vocabulary")[1])[0] == 262_144
+        page.fill("#text", "Sea")
+        page.wait_for_selector("#token-count:has-text('1 token for 3 characters')")
+        page.locator("#tokens button").first.click()
+        page.wait_for_selector("#neighbors tbody tr >> nth=9")
+        assert "sea" in page.inner_text("#neighbors tbody").lower()
+        tab.close()

@@ -9,7 +9,7 @@ import pytest
 
 from tests.server.browsing import Tab
 
-pytestmark = pytest.mark.needs("server", "clients")
+pytestmark = [pytest.mark.long, pytest.mark.needs("server", "clients")]
 
 DRAW = """async (text) => {
   const { render } = await import("./static/markdown.js");
@@ -21,9 +21,17 @@ DRAW = """async (text) => {
 }"""
 
 
+@pytest.fixture(scope="module")
+def page(browser: Any, echo_server: Any) -> Iterator[Any]:
+    """One page for all: nothing is changed on it."""
+    tab = Tab(browser, echo_server.url)
+    yield tab.open("/chat")
+    tab.close()
+    assert tab.problems == []
+
+
 @pytest.fixture
-def draw(visit: Callable[..., Tab], echo_server: Any) -> Iterator[Callable[[str], Any]]:
-    page = visit(echo_server).open("/chat")
+def draw(page: Any) -> Callable[[str], Any]:
     return lambda text: page.evaluate(DRAW, text)
 
 
@@ -96,13 +104,12 @@ def test_only_addresses_of_the_web_become_links(draw: Callable[[str], Any], addr
 
 
 def test_pictures_are_links_and_are_not_fetched(draw: Callable[[str], Any]) -> None:
-    # `visit` fails at the end if anybody else was asked.
+    # `page` fails at the end if anybody else was asked.
     drawn = draw("![a cat](https://cats.example/1.png?secret) https://cats.example/2.png.")
     assert drawn == [["p", ["a", "a cat"], " ", ["a", "https://cats.example/2.png"], "."]]
 
 
-def test_links_tell_the_other_side_nothing(visit: Callable[..., Tab], echo_server: Any) -> None:
-    page = visit(echo_server).open("/chat")
+def test_links_tell_the_other_side_nothing(page: Any) -> None:
     found = page.evaluate(
         """async () => {
           const { render } = await import("./static/markdown.js");
@@ -124,10 +131,7 @@ def test_hostile_texts_end_soon(draw: Callable[[str], Any], text: str) -> None:
     assert draw(text)
 
 
-def test_a_growing_text_ends_as_if_it_came_whole(
-    visit: Callable[..., Tab], echo_server: Any
-) -> None:
-    page = visit(echo_server).open("/chat")
+def test_a_growing_text_ends_as_if_it_came_whole(page: Any) -> None:
     text = "# Title\n\nSome *words*\nhere.\n\n- a\n- b\n\n```js\nlet x;\n```\n"
     text += "\n| a | b |\n|---|---|\n| 1 | 2 |\n"
     same = page.evaluate(
@@ -146,3 +150,39 @@ def test_a_growing_text_ends_as_if_it_came_whole(
         text,
     )
     assert same == [True, True]
+
+
+LONG = {
+    "list": "\n".join(f"{'  ' * (n % 4)}- point *{n}* of many" for n in range(1500)),
+    "numbers": "\n".join(f"{n}. point **{n}**" for n in range(1, 1500)),
+    "table": "| a | b |\n|---|--:|\n" + "\n".join(f"| row {n} | `{n}` |" for n in range(1500)),
+    "open code": "```python\n" + "\n".join(f"value_{n} = {n}" for n in range(2500)),
+    "quote": "\n".join(f"> line *{n}*\n>" for n in range(1200)),
+    "paragraphs": "\n\n".join(f"Paragraph **{n}** with some words." for n in range(1200)),
+    "crlf": "\r\n".join(f"- one\r\n\r\n\tcode {n}\r\n# Head\r\n---" for n in range(200)),
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_a_long_answer_is_not_drawn_again_and_again(page: Any, name: str) -> None:
+    same, made = page.evaluate(
+        """async (text) => {
+          const { Growing, render } = await import("./static/markdown.js");
+          const [grown, whole] = [document.createElement("div"), document.createElement("div")];
+          const growing = new Growing(grown);
+          const create = document.createElement;
+          let made = 0;
+          document.createElement = function (...given) {
+            made += 1;
+            return create.apply(this, given);
+          };
+          for (let end = 7; end < text.length; end += 97) growing.show(text.slice(0, end));
+          growing.show(text);
+          document.createElement = create;
+          whole.append(...render(text));
+          return [grown.isEqualNode(whole), made / whole.querySelectorAll("*").length];
+        }""",
+        LONG[name],
+    )
+    assert same
+    assert made < 5  # the more often it is drawn, the more elements would be made

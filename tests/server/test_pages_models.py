@@ -11,9 +11,12 @@ import pytest
 from tests.server.browsing import Tab, numbers_in
 from tests.server.conftest import RunningServer, read_catalog, running
 
-pytestmark = pytest.mark.needs(
-    "server", "clients", "xllamacpp", "starter:chat", "fastembed", "starter:embed"
-)
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.needs(
+        "server", "clients", "xllamacpp", "starter:chat", "fastembed", "starter:embed"
+    ),
+]
 
 SMALL = """
 [discover]

@@ -18,7 +18,7 @@ from tests.server.browsing import Tab, numbers_in
 from tests.server.conftest import RunningServer
 from tests.server.test_pages_chat import DOT
 
-pytestmark = pytest.mark.needs("server", "clients")
+pytestmark = [pytest.mark.long, pytest.mark.needs("server", "clients")]
 speaks = pytest.mark.needs(
     "server", "clients", "piper", "starter:speak", "whispercpp", "starter:transcribe"
 )
@@ -223,13 +223,36 @@ def test_a_mesh_is_turned_by_mouse_and_keys(
     page.wait_for_selector("#view[data-yaw='1.400']")
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"glTF", b"no mesh at all, but long enough", cube(True)[:99]]
-)
 def test_a_file_that_is_no_mesh_is_refused_in_words(
-    visit: Callable[..., Tab], echo_server: RunningServer, data: bytes
+    visit: Callable[..., Tab], echo_server: RunningServer
 ) -> None:
     page = visit(echo_server).open("/studio#mesh")
-    file = {"name": "x.glb", "mimeType": "model/gltf-binary", "buffer": data}
+    for number, data in enumerate((b"", b"glTF", b"no mesh, but long enough", cube(True)[:99])):
+        file = {"name": f"{number}.glb", "mimeType": "model/gltf-binary", "buffer": data}
+        page.set_input_files("#mesh [name=glb]", [file])
+        told = page.inner_text(f"#mesh .result .notice:has-text('{number}.glb')")
+        assert "GLB file" in told.replace(f"{number}.glb", "")
+
+
+def test_without_webgl_a_mesh_can_still_be_saved(
+    visit: Callable[..., Tab], echo_server: RunningServer
+) -> None:
+    tab = visit(echo_server)
+    tab.page.add_init_script("HTMLCanvasElement.prototype.getContext = () => null;")
+    page = tab.open("/studio#mesh")
+    file = {"name": "cube.glb", "mimeType": "model/gltf-binary", "buffer": cube(True)}
     page.set_input_files("#mesh [name=glb]", [file])
-    assert "GLB file" in page.inner_text("#mesh .result .notice")
+    page.wait_for_selector("#mesh .notice:has-text('no WebGL')")
+    assert "12 triangles" in page.inner_text("#mesh-facts")
+    assert page.is_hidden("#mesh .reset")
+    with page.expect_download() as got:
+        page.click("#mesh .save")
+    assert Path(got.value.path()).read_bytes() == cube(True)
+
+
+def test_the_address_names_the_tool(visit: Callable[..., Tab], echo_server: RunningServer) -> None:
+    page = visit(echo_server).open("/studio#speak")
+    assert page.is_visible("#speak")
+    page.evaluate("location.hash = '#mesh'")
+    page.wait_for_selector("#mesh", state="visible")
+    assert page.is_hidden("#speak")

@@ -1,6 +1,7 @@
 // Talks to the server that sent this page: the key where one is set, errors in words, streams.
 
 import { ask, h } from "./dom.js";
+import { remember, remembered } from "./kept.js";
 
 const KEY = "blazen.key";
 
@@ -34,12 +35,13 @@ function messageIn(body, status) {
 }
 
 let asking = null;
-function askForKey() {
+function askForKey(refused) {
   // Several requests may find the door shut at once: they wait for one answer.
   asking ??= ask({
     title: "This server wants a key",
     yes: "Use this key",
     body: h("div", { class: "stack" },
+      refused && h("p", { class: "notice bad", role: "alert" }, "The server did not take that key."),
       h("p", { class: "muted" }, "It was set where the server was started, as BLAZEN_SERVER_KEY or with --api-key-file. It stays in this tab, and is forgotten with it."),
       h("label", { class: "field" }, "API key", h("input", { name: "key", type: "password", autocomplete: "off", required: true }))),
     read: (dialog) => dialog.querySelector("input").value.trim(),
@@ -47,8 +49,9 @@ function askForKey() {
   return asking;
 }
 
-async function send(path, { method, json, body, signal }) {
-  const key = sessionStorage.getItem(KEY);
+const keyNow = () => remembered(KEY, "sessionStorage");
+
+async function send(path, { method, json, body, signal, key }) {
   const headers = key ? { Authorization: `Bearer ${key}` } : {};
   if (json !== undefined) headers["Content-Type"] = "application/json";
   try {
@@ -61,12 +64,17 @@ async function send(path, { method, json, body, signal }) {
 
 /** A request; gives the response, or throws an ApiError. */
 export async function request(path, { json, body, signal, method = json || body ? "POST" : "GET" } = {}) {
-  let response = await send(path, { method, json, body, signal });
+  let key = keyNow();
+  let response = await send(path, { method, json, body, signal, key });
   while (response.status === 401) {
-    const key = await askForKey();
-    if (key === null) throw new ApiError(401, "The server wants an API key.", "Reload the page to enter it.");
-    sessionStorage.setItem(KEY, key);
-    response = await send(path, { method, json, body, signal });
+    // Another request may have got the key meanwhile.
+    if (key === keyNow()) {
+      const given = await askForKey(Boolean(key));
+      if (given === null) throw new ApiError(401, "The server wants an API key.", "Reload the page to enter it.");
+      remember(KEY, given, "sessionStorage");
+    }
+    key = keyNow();
+    response = await send(path, { method, json, body, signal, key });
   }
   if (response.ok) return response;
   const text = await response.text();
@@ -127,6 +135,7 @@ export async function* pieces(path, json, signal) {
     }
     yield piece;
   }
+  throw new ApiError(0, "The answer broke off.", "What was written so far is kept. Try again.");
 }
 
 /** The models that the server knows, of some kinds. */

@@ -4,7 +4,7 @@ import { $, h } from "./dom.js";
 
 const form = $("#settings-form");
 const opener = $("#settings-open");
-const NUMBERS = ["temperature", "top_p", "top_k", "repeat_penalty", "max_tokens", "seed"];
+export const NUMBERS = ["temperature", "top_p", "top_k", "repeat_penalty", "max_tokens", "seed"];
 
 /** Show a conversation's settings in the form. */
 export function show(chat) {

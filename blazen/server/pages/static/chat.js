@@ -10,6 +10,7 @@ import * as composer from "./composer.js";
 import { $, announce, button, h } from "./dom.js";
 import * as drawer from "./drawer.js";
 import { element } from "./messages.js";
+import { paced } from "./pace.js";
 import { fill, nothing } from "./picker.js";
 
 const list = $("#messages");
@@ -19,6 +20,7 @@ const IDEAS = ["Explain what a local language model is, in three sentences.", "W
 
 let chat = chats.fresh("");
 let running = null;
+const SAVED_EVERY = 2000;
 let ready = false;
 
 function showList() {
@@ -45,11 +47,13 @@ function made(message) {
   const place = () => chat.messages.indexOf(message);
   return element(message, {
     edit: (text) => {
+      if (!settings.valid()) return;
       stop();
       chat.messages.splice(place());
       send({ text, images: message.images });
     },
     retry: () => {
+      if (!settings.valid()) return;
       stop();
       chat.messages.splice(place());
       show();
@@ -60,31 +64,73 @@ function made(message) {
 }
 
 function open(other) {
+  if (location.hash !== `#${other.id}`) history.pushState(null, "", `#${other.id}`);
+  turnTo(other);
+}
+
+function turnTo(other) {
   stop();
   hush();
   chat = other;
   if ([...picker.options].some((option) => option.value === chat.model)) picker.value = chat.model;
-  history.replaceState(null, "", `#${chat.id}`);
   composer.problem(null);
   show();
-  scroller.scrollTop = scroller.scrollHeight;
+  follow(true);
   showList();
   $("#input").focus();
 }
 
-function begin() {
+/** A conversation without a message, which is asked as this one was. */
+function next() {
   const { system, options } = chat;
-  open({ ...chats.fresh(picker.value), system, options });
-  history.replaceState(null, "", location.pathname);
+  return { ...chats.fresh(picker.value), system, options };
 }
 
-function keep() {
-  chat.changed = Date.now();
-  return chats.save(chat).catch((error) => composer.problem(new ApiError(0, "This browser does not keep the conversation.", String(error))));
+function begin() {
+  if (location.hash) history.pushState(null, "", location.pathname);
+  turnTo(next());
 }
 
-function send(given) {
-  if (!ready || !settings.valid()) return;
+/** Back and forward in the browser lead through the conversations. */
+async function returned() {
+  const id = location.hash.slice(1);
+  if (id === chat.id) return;
+  const kept = id ? await chats.load(id) : null;
+  if (!kept) history.replaceState(null, "", location.pathname);
+  turnTo(kept ?? next());
+}
+
+/** Another tab changed a conversation: what is shown here follows. */
+async function elsewhere(id) {
+  if (id === chat.id && !running && !$(".editing")) {
+    const kept = await chats.load(id);
+    if (kept) {
+      const near = isNear();
+      chat = kept;
+      show();
+      follow(near);
+    } else if (chat.messages.length) begin();
+  }
+  await showList();
+}
+
+async function keep(kept = chat) {
+  kept.changed = Date.now();
+  try {
+    await chats.save(kept);
+  } catch (error) {
+    composer.problem(new ApiError(0, "This browser does not keep the conversation.", `Export it before you close the tab, or delete others to make room. (${error?.name ?? "unknown"})`));
+  }
+}
+
+/** Keep an answer as far as it came; a conversation that was deleted meanwhile stays deleted. */
+async function keepOn(kept) {
+  if (await chats.load(kept.id)) await keep(kept);
+}
+
+async function send(given) {
+  if (!ready && !(await connect())) return;
+  if (!settings.valid()) return;
   const taken = given ?? (running ? null : composer.take());
   if (!taken) return;
   chat.messages.push({ role: "user", text: taken.text, ...(taken.images?.length ? { images: taken.images } : {}) });
@@ -101,35 +147,36 @@ async function reply() {
   chat.model = picker.value;
   const asked = chat;
   const body = bodyOf(chat);
-  const message = { role: "assistant", text: "", model: chat.model };
+  // Should the tab be closed meanwhile, the answer was stopped.
+  const message = { role: "assistant", text: "", model: chat.model, stopped: true };
   chat.messages.push(message);
   const item = list.appendChild(made(message));
   const mine = (running = { control: new AbortController() });
   busy(true);
-  history.replaceState(null, "", `#${chat.id}`);
+  if (location.hash !== `#${chat.id}`) history.replaceState(null, "", `#${chat.id}`);
   announce("The answer comes");
-  follow(true);
-  let drawn = 0;
-  const grown = () => {
-    drawn ||= requestAnimationFrame(() => {
-      drawn = 0;
-      const near = isNear();
-      item.refresh(true);
-      follow(near);
-    });
-  };
+  const drawing = paced(() => {
+    const near = isNear();
+    item.refresh(true);
+    follow(near);
+  });
   item.refresh(true);
+  follow(true);
   const kept = keep().then(showList);
+  const saving = setInterval(() => keepOn(asked), SAVED_EVERY);
   try {
-    await answer(body, message, grown, mine.control.signal);
+    await answer(body, message, drawing.ask, mine.control.signal);
+    delete message.stopped;
     announce(`Answer: ${message.text.slice(0, 600)}`);
   } catch (error) {
-    if (mine.control.signal.aborted) {
-      message.stopped = true;
-      announce("Stopped");
-    } else message.error = { message: error.message, advice: error.advice };
+    if (mine.control.signal.aborted) announce("Stopped");
+    else {
+      delete message.stopped;
+      message.error = { message: error.message, advice: error.advice };
+    }
   }
-  cancelAnimationFrame(drawn);
+  clearInterval(saving);
+  drawing.end();
   const near = isNear();
   item.refresh(false);
   follow(near);
@@ -138,9 +185,7 @@ async function reply() {
     busy(false);
   }
   await kept;
-  asked.changed = Date.now();
-  // A conversation that was deleted meanwhile stays deleted.
-  if (await chats.load(asked.id)) await chats.save(asked);
+  await keepOn(asked);
 }
 
 function busy(yes) {
@@ -150,9 +195,14 @@ function busy(yes) {
   if (held) $("#input").focus();
 }
 
-const isNear = () => scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 80;
+/** What is scrolled: where there is little height, the page as a whole. */
+const scrolled = () => (getComputedStyle(scroller).overflowY === "visible" ? document.scrollingElement : scroller);
+function isNear() {
+  const { scrollHeight, scrollTop, clientHeight } = scrolled();
+  return scrollHeight - scrollTop - clientHeight < 80;
+}
 function follow(near) {
-  if (near) scroller.scrollTop = scroller.scrollHeight;
+  if (near) scrolled().scrollTop = scrolled().scrollHeight;
 }
 
 function welcome() {
@@ -160,6 +210,33 @@ function welcome() {
     h("h2", {}, "What shall we talk about?"),
     h("p", { class: "lead" }, "The model runs on the machine that serves this page. What you write stays between the two."),
     h("ul", { class: "ideas" }, IDEAS.map((text) => h("li", {}, button({ text, onclick: () => (composer.put(text), send()) })))));
+}
+
+let connecting = null;
+/** Ask the server for its models; whether there is one to talk with. */
+function connect() {
+  connecting ??= meet().finally(() => (connecting = null));
+  return connecting;
+}
+
+async function meet() {
+  composer.problem(null);
+  try {
+    const found = await fill(picker, ["model"]);
+    if (chat.messages.length && found.has(chat.model)) picker.value = chat.model;
+    else chat.model = picker.value;
+    const [hearing, speaking] = [await models("transcription"), await models("tts")];
+    composer.hearWith(hearing[0]?.name ?? null);
+    settings.offerVoices(speaking);
+    ready = found.size > 0;
+    if (ready) welcome();
+    else $("#welcome").replaceChildren(h("h2", {}, "Welcome to blazen"), nothing("model"));
+    $("#send").disabled = !ready;
+    list.classList.toggle("mute", !speaking.length);
+  } catch (error) {
+    composer.problem(error);
+  }
+  return ready;
 }
 
 async function begun() {
@@ -177,27 +254,12 @@ async function begun() {
   $("#new").addEventListener("click", begin);
   $("#stop").addEventListener("click", stop);
   $("#export").addEventListener("click", () => drawer.exportOne(chat));
-  try {
-    const found = await fill(picker, ["model"]);
-    const [hearing, speaking] = [await models("transcription"), await models("tts")];
-    composer.hearWith(hearing[0]?.name ?? null);
-    settings.offerVoices(speaking);
-    ready = found.size > 0;
-    if (ready) welcome();
-    else $("#welcome").replaceChildren(h("h2", {}, "Welcome to blazen"), nothing("model"));
-    list.classList.toggle("mute", !speaking.length);
-  } catch (error) {
-    composer.problem(error);
-  }
-  $("#send").disabled = !ready;
+  drawer.startImport(showList);
+  addEventListener("popstate", returned);
+  chats.watch(elsewhere);
   const kept = location.hash ? await chats.load(location.hash.slice(1)) : null;
-  if (kept) open(kept);
-  else {
-    chat.model = picker.value;
-    show();
-    showList();
-    $("#input").focus();
-  }
+  turnTo(kept ?? chat);
+  await connect();
   document.body.dataset.ready = "true";
 }
 

@@ -1,20 +1,31 @@
 // Conversations, kept in this browser and nowhere else.
 
 const STORE = "chats";
+const held = new Map();
+// What a database does, in this tab alone: for browsers that forbid one.
+const memory = { getAll: () => [...held.values()], get: (id) => held.get(id), put: (chat) => held.set(chat.id, chat), delete: (id) => held.delete(id) };
+const others = new BroadcastChannel("blazen.chats");
 
 let opened;
 function open() {
-  opened ??= new Promise((resolve, reject) => {
-    const asked = indexedDB.open("blazen", 1);
-    asked.onupgradeneeded = () => asked.result.createObjectStore(STORE, { keyPath: "id" });
-    asked.onsuccess = () => resolve(asked.result);
-    asked.onerror = () => reject(asked.error);
+  opened ??= new Promise((resolve) => {
+    const none = () => resolve(null);
+    try {
+      const asked = indexedDB.open("blazen", 1);
+      asked.onupgradeneeded = () => asked.result.createObjectStore(STORE, { keyPath: "id" });
+      asked.onsuccess = () => resolve(asked.result);
+      asked.onerror = none;
+    } catch {
+      none();
+    }
   });
   return opened;
 }
 
 async function run(mode, work) {
-  const transaction = (await open()).transaction(STORE, mode);
+  const database = await open();
+  if (!database) return work(memory);
+  const transaction = database.transaction(STORE, mode);
   const asked = work(transaction.objectStore(STORE));
   return new Promise((resolve, reject) => {
     transaction.oncomplete = () => resolve(asked.result);
@@ -22,11 +33,20 @@ async function run(mode, work) {
   });
 }
 
+/** Whether the browser keeps conversations longer than this page is open. */
+export const lasting = async () => (await open()) !== null;
+
+/** Call `changed(id)` when another tab saved or removed a conversation. */
+export function watch(changed) {
+  others.onmessage = ({ data }) => changed(data);
+}
+
+const newId = () => Array.from(crypto.getRandomValues(new Uint32Array(3)), (part) => part.toString(36)).join("");
+
 /** A conversation without a message. */
 export function fresh(model) {
   const now = Date.now();
-  const letters = crypto.getRandomValues(new Uint32Array(3));
-  return { id: Array.from(letters, (part) => part.toString(36)).join(""), title: "", model, system: "", options: {}, messages: [], created: now, changed: now };
+  return { id: newId(), title: "", model, system: "", options: {}, messages: [], created: now, changed: now };
 }
 
 /** All conversations, the last changed first. */
@@ -35,11 +55,29 @@ export async function all() {
 }
 
 export const load = (id) => run("readonly", (store) => store.get(id));
-export const remove = (id) => run("readwrite", (store) => store.delete(id));
+
+/** Remove a conversation, for ever. */
+export async function remove(id) {
+  await run("readwrite", (store) => store.delete(id));
+  others.postMessage(id);
+}
 
 /** Keep a conversation as it is now. */
-export function save(chat) {
-  return run("readwrite", (store) => store.put(structuredClone(chat)));
+export async function save(chat) {
+  await run("readwrite", (store) => store.put(structuredClone(chat)));
+  others.postMessage(chat.id);
+}
+
+/** Keep conversations of a file beside those that are there; gives how many were new. */
+export async function add(chats) {
+  let added = 0;
+  for (const chat of chats) {
+    const same = await load(chat.id);
+    if (same && JSON.stringify(same.messages) === JSON.stringify(chat.messages)) continue;
+    await save(same ? { ...chat, id: newId() } : chat);
+    added += 1;
+  }
+  return added;
 }
 
 /** What a conversation is called before somebody names it: the beginning of its first message. */

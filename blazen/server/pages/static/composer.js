@@ -33,8 +33,8 @@ async function attach(files) {
   if (!found.length) return false;
   problem(null);
   try {
-    images.push(...(await Promise.all(found.map(dataUrl))));
-    announce(`${images.length} pictures attached`);
+    images.push(...(await Promise.all(found.map((file) => dataUrl(file, { lightly: true })))));
+    announce(`${images.length} ${images.length === 1 ? "picture" : "pictures"} attached`);
   } catch (error) {
     problem(error);
   }
@@ -65,7 +65,7 @@ async function listen() {
   try {
     recording = await Recording.begin((level) => mic.style.setProperty("--level", level.toFixed(2)));
   } catch (error) {
-    return problem(error.name === "NotAllowedError" ? new Error("The browser does not allow the microphone for this page.") : error);
+    return problem(error);
   }
   mic.setAttribute("aria-pressed", "true");
   $("#mic-state").textContent = "Listening… press again to end";
@@ -101,7 +101,7 @@ export function start(send, stop) {
     }
   });
   document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && !document.querySelector("dialog[open]")) stop();
+    if (event.key === "Escape" && !event.isComposing && !document.querySelector("dialog[open]")) stop();
   });
   $("#attach").addEventListener("click", () => $("#files").click());
   $("#files").addEventListener("change", async (event) => {

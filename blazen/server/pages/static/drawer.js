@@ -1,7 +1,9 @@
 // The list of conversations: open, rename, delete, export.
 
 import * as chats from "./chats.js";
-import { $, ask, button, download, h } from "./dom.js";
+import { notice } from "./api.js";
+import { $, ask, button, download, h, toast } from "./dom.js";
+import { read } from "./exchange.js";
 import { day } from "./format.js";
 
 const drawer = $("#drawer");
@@ -16,11 +18,30 @@ opener.addEventListener("click", () => toggle(!drawer.classList.contains("open")
 $("#drawer-close").addEventListener("click", () => (toggle(false), opener.focus()));
 drawer.addEventListener("keydown", (event) => {
   if (event.key !== "Escape" || !drawer.classList.contains("open")) return;
+  event.stopPropagation();
   toggle(false);
   opener.focus();
 });
+$("#main").addEventListener("pointerdown", ({ target }) => target.closest("#drawer-open") || toggle(false));
 $("#export-all").addEventListener("click", async () =>
   download("conversations.json", JSON.stringify(await chats.all(), null, 2), "application/json"));
+
+/** Let the user bring exported conversations back; `brought()` draws them. */
+export function startImport(brought) {
+  const files = $("#import-files");
+  $("#import").addEventListener("click", () => files.click());
+  files.addEventListener("change", async () => {
+    const [file] = files.files;
+    files.value = "";
+    try {
+      const added = await chats.add(read(await file.text()));
+      toast(added === 1 ? "One conversation imported" : `${added || "No new"} conversations imported`);
+      await brought();
+    } catch (error) {
+      await ask({ title: "This file could not be imported", yes: "Close", body: notice({ message: `“${file.name}”: ${error.message}`, advice: "Choose a JSON file that was exported on this page." }) });
+    }
+  });
+}
 
 /** Give the user one conversation as JSON. */
 export function exportOne(chat) {
@@ -30,7 +51,7 @@ export function exportOne(chat) {
 
 /** Draw the list; `choose(chat)` opens one, `changed(id)` tells that one was renamed or deleted. */
 export async function show(current, choose, changed) {
-  const found = await chats.all();
+  const [found, lasting] = [await chats.all(), await chats.lasting()];
   let last = "";
   const rows = found.flatMap((chat) => {
     const when = day(chat.changed);
@@ -38,7 +59,9 @@ export async function show(current, choose, changed) {
     last = when;
     return [...heading, row(chat, chat.id === current, choose, changed)];
   });
-  $("#chats").replaceChildren(...(rows.length ? rows : [h("li", { class: "muted small" }, "They are kept in this browser, and nowhere else.")]));
+  const where = lasting ? "They are kept in this browser, and nowhere else." : "This browser keeps nothing for this page: they go with the tab. Export what you want to keep.";
+  if (!rows.length || !lasting) rows.unshift(h("li", { class: "muted small" }, where));
+  $("#chats").replaceChildren(...rows);
   $("#export-all").hidden = !found.length;
 }
 

@@ -122,7 +122,7 @@ async function begun() {
   $("#search").addEventListener("input", metadata);
   for (const pressed of $$("[data-by]")) pressed.addEventListener("click", sort);
   try {
-    const found = await fill($("#model"), ["model", "embedding"], { wanted: new URLSearchParams(location.search).get("model") ?? undefined, only: isGguf, remember: "explorer" });
+    const found = await fill($("#model"), ["model", "embedding"], { wanted: new URLSearchParams(location.search).get("model") ?? undefined, only: isGguf, as: "explorer" });
     if (found.size) await look($("#model").value);
     else $("#problem").replaceChildren(nothing("gguf"));
   } catch (error) {

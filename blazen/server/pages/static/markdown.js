@@ -11,20 +11,19 @@ const QUOTE = /^ {0,3}> ?(.*)$/;
 const DIVIDER = /^ *\|? *:?-+:? *(\| *:?-+:? *)*\|? *$/;
 const DEEPEST = 12;
 
-/** Split a text into blocks: `{kind, lines, …}`. What is equal to before need not be drawn again. */
+/** Split a text into blocks, each with its place: `{kind, source, place}`. */
 export function blocks(text) {
-  const lines = text.replaceAll("\r\n", "\n").replaceAll("\t", "    ").split("\n");
+  const whole = text.split("\n");
+  const lines = whole.map((line) => line.replace(/\r$/, "").replaceAll("\t", "    "));
   const found = [];
   let at = 0;
+  let place = 0;
   while (at < lines.length) {
     const start = at;
-    if (!lines[at].trim()) {
-      at += 1;
-      continue;
-    }
-    const [kind, end] = blockAt(lines, at);
+    const [kind, end] = lines[at].trim() ? blockAt(lines, at) : [null, at + 1];
     at = end;
-    found.push({ kind, source: lines.slice(start, at).join("\n") });
+    if (kind) found.push({ kind, source: lines.slice(start, at).join("\n"), place });
+    for (const line of whole.slice(start, at)) place += line.length + 1;
   }
   return found;
 }
@@ -96,7 +95,7 @@ function draw({ kind, source }, depth) {
     case "code": return code(source);
     case "heading": return heading(source);
     case "rule": return h("hr");
-    case "quote": return h("blockquote", {}, render(source.split("\n").map((line) => QUOTE.exec(line)?.[1] ?? line).join("\n"), depth + 1));
+    case "quote": return quote(source, depth);
     case "list": return list(source, depth);
     case "table": return table(source);
     default: return h("p", {}, inline(source.split("\n").map((line) => line.replace(/^ +/, "")).join("\n")));
@@ -109,19 +108,58 @@ function heading(source) {
   return h("p", { class: `heading rank-${marks.length}` }, h("strong", {}, inline(text)));
 }
 
-function code(source) {
+// Blocks that may grow long know how to: `grow(source)` is false where they have to be made anew.
+const growers = new WeakMap();
+
+function growing(element, grow) {
+  growers.set(element, grow);
+  return element;
+}
+
+function quote(source, depth) {
+  const element = h("blockquote");
+  const inner = new Growing(element, depth + 1);
+  const grow = (given) => {
+    inner.show(given.split("\n").map((line) => QUOTE.exec(line)?.[1] ?? line).join("\n"));
+    return true;
+  };
+  grow(source);
+  return growing(element, grow);
+}
+
+function codeIn(source) {
   const lines = source.split("\n");
   const [, indent, mark, language] = FENCE.exec(lines[0]);
   const last = lines.at(-1).trim();
   const closed = lines.length > 1 && last.length >= mark.length && last === mark[0].repeat(last.length);
   const text = lines.slice(1, closed ? -1 : undefined).map((line) => (line.startsWith(indent) ? line.slice(indent.length) : line)).join("\n");
-  return h("figure", { class: "code" },
-    h("figcaption", {}, h("span", {}, language || "code"),
-      button({ label: "Copy the code", picture: "copy", kind: "quiet small", onclick: () => copy(text) })),
-    h("pre", { tabindex: "0", "aria-label": `Code${language ? `, ${language}` : ""}` }, h("code", {}, text)));
+  return { language, text };
 }
 
-function list(source, depth) {
+function code(source) {
+  const { language, text } = codeIn(source);
+  const held = document.createTextNode(text);
+  const element = h("figure", { class: "code" },
+    h("figcaption", {}, h("span", {}, language || "code"),
+      button({ label: "Copy the code", picture: "copy", kind: "quiet small", onclick: () => copy(held.data) })),
+    h("pre", { tabindex: "0", "aria-label": `Code${language ? `, ${language}` : ""}` }, h("code", {}, held)));
+  return growing(element, (given) => {
+    const now = codeIn(given);
+    if (now.language !== language || !now.text.startsWith(held.data)) return false;
+    held.appendData(now.text.slice(held.length));
+    return true;
+  });
+}
+
+/** Keep the children that are the same as before, and make the others. */
+function renew(parent, before, now, make) {
+  let same = 0;
+  while (same < before.length && same < now.length && before[same] === now[same]) same += 1;
+  while (parent.children.length > same) parent.lastChild.remove();
+  parent.append(...now.slice(same).map(make));
+}
+
+function itemsIn(source) {
   const lines = source.split("\n");
   const [, first, mark] = ITEM.exec(lines[0]);
   const items = [];
@@ -133,10 +171,23 @@ function list(source, depth) {
       held.push(line.slice(Math.min(indent, line.length - line.trimStart().length)));
     }
   }
-  const ordered = /\d/.test(mark);
-  const loose = /\n\s*\n/.test(source);
-  const made = items.map(({ lines: held }) => itemOf(held.join("\n"), loose, depth));
-  return ordered ? h("ol", { start: parseInt(mark, 10) === 1 ? null : parseInt(mark, 10) }, made) : h("ul", {}, made);
+  const start = /\d/.test(mark) ? parseInt(mark, 10) : null;
+  return { start, loose: /\n\s*\n/.test(source), items: items.map(({ lines: held }) => held.join("\n")) };
+}
+
+function list(source, depth) {
+  const { start, loose, items } = itemsIn(source);
+  const make = (item) => itemOf(item, loose, depth);
+  const element = start === null ? h("ul") : h("ol", { start: start === 1 ? null : start });
+  element.append(...items.map(make));
+  let before = items;
+  return growing(element, (given) => {
+    const now = itemsIn(given);
+    if (now.start !== start || now.loose !== loose) return false;
+    renew(element, before, now.items, make);
+    before = now.items;
+    return true;
+  });
 }
 
 function itemOf(text, loose, depth) {
@@ -147,12 +198,23 @@ function itemOf(text, loose, depth) {
 }
 
 function table(source) {
-  const rows = source.split("\n").map(cells);
-  const sides = rows[1].map((cell) => (cell.endsWith(":") ? (cell.startsWith(":") ? "middle" : "right") : null));
-  const row = (found, tag) => h("tr", {}, rows[0].map((_, column) =>
+  const [first, second, ...rest] = source.split("\n");
+  const names = cells(first);
+  const sides = cells(second).map((cell) => (cell.endsWith(":") ? (cell.startsWith(":") ? "middle" : "right") : null));
+  const row = (found, tag) => h("tr", {}, names.map((_, column) =>
     h(tag, { class: sides[column], scope: tag === "th" ? "col" : null }, inline(found[column] ?? ""))));
-  return h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Table" },
-    h("table", {}, h("thead", {}, row(rows[0], "th")), h("tbody", {}, rows.slice(2).map((found) => row(found, "td")))));
+  const make = (line) => row(cells(line), "td");
+  const body = h("tbody", {}, rest.map(make));
+  let before = rest;
+  const element = h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Table" },
+    h("table", {}, h("thead", {}, row(names, "th")), body));
+  return growing(element, (given) => {
+    const [head, divider, ...now] = given.split("\n");
+    if (head !== first || divider !== second) return false;
+    renew(body, before, now, make);
+    before = now;
+    return true;
+  });
 }
 
 function cells(line) {
@@ -162,21 +224,35 @@ function cells(line) {
 /** Draws a text that grows: only what changed is made anew, so that a selection above stays. */
 export class Growing {
   #place;
+  #depth;
+  #text = "";
   #drawn = [];
 
-  constructor(place) {
+  constructor(place, depth = 0) {
     this.#place = place;
+    this.#depth = depth;
   }
 
   show(text) {
-    const wanted = blocks(text);
-    let same = 0;
-    while (same < this.#drawn.length && same < wanted.length && this.#drawn[same].source === wanted[same].source && this.#drawn[same].kind === wanted[same].kind) same += 1;
-    for (const { element } of this.#drawn.splice(same)) element.remove();
-    for (const block of wanted.slice(same)) {
-      const element = draw(block, 0);
-      this.#place.append(element);
-      this.#drawn.push({ ...block, element });
-    }
+    // A line that is added can change what the last two blocks are, and nothing above them.
+    const kept = text.startsWith(this.#text) ? Math.max(0, this.#drawn.length - 2) : 0;
+    const from = kept ? this.#drawn[kept].place : 0;
+    this.#text = text;
+    const wanted = blocks(text.slice(from));
+    const before = this.#drawn.splice(kept);
+    let at = 0;
+    while (at < before.length && at < wanted.length && isStill(before[at], wanted[at])) at += 1;
+    for (const { element } of before.slice(at)) element.remove();
+    wanted.forEach(({ kind, source, place }, index) => {
+      const element = index < at ? before[index].element : draw({ kind, source }, this.#depth);
+      if (index >= at) this.#place.append(element);
+      this.#drawn.push({ kind, source, place: from + place, element });
+    });
   }
+}
+
+/** Whether what was drawn for a block is, or has become, what the other wants. */
+function isStill({ kind, source, element }, wanted) {
+  if (kind !== wanted.kind) return false;
+  return source === wanted.source || (growers.get(element)?.(wanted.source) ?? false);
 }

@@ -18,13 +18,16 @@ async function show(blob, name) {
   const parts = await read(await blob.arrayBuffer()).catch((error) => {
     throw new Error(`“${name}” could not be read: ${error.message}`);
   });
-  viewer ??= new Viewer($("#view"));
-  viewer.show(parts);
   held = { blob, name };
   const triangles = parts.reduce((sum, { positions }) => sum + positions.length / 9, 0);
   const looks = [parts.some(({ colors }) => colors) && "vertex colours", parts.some(({ image }) => image) && "a texture"].filter(Boolean);
   $("#mesh-facts").textContent = `${name}: ${count(triangles)} triangles, ${bytes(blob.size)}${looks.length ? `, with ${looks.join(" and ")}` : ""}`;
   $(".given", panel).hidden = false;
+  // Last: where there is no WebGL the mesh can still be saved.
+  $(".reset", panel).hidden = true;
+  viewer ??= new Viewer($("#view"));
+  viewer.show(parts);
+  $(".reset", panel).hidden = false;
 }
 
 async function guarded(work) {

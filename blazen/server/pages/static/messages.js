@@ -70,7 +70,7 @@ function answered(message, acts) {
   const growing = new Growing(prose);
   item.refresh = (running) => {
     thoughts.hidden = !message.reasoning;
-    thoughts.lastChild.textContent = message.reasoning ?? "";
+    if (thoughts.lastChild.textContent !== (message.reasoning ?? "")) thoughts.lastChild.textContent = message.reasoning;
     growing.show(message.text);
     item.classList.toggle("running", running);
     prose.setAttribute("aria-busy", String(running));

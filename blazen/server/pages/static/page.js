@@ -1,6 +1,7 @@
 // What every page does: the switch of colours.
 
 import { $, announce, icon } from "./dom.js";
+import { remember, remembered } from "./kept.js";
 
 const ORDER = ["auto", "light", "dark"];
 const NAMES = { auto: "as the system", light: "light", dark: "dark" };
@@ -14,12 +15,12 @@ function show(choice) {
   switcher.replaceChildren(icon(choice));
 }
 
-let choice = localStorage.getItem("blazen.theme");
+let choice = remembered("blazen.theme");
 if (!ORDER.includes(choice)) choice = "auto";
 show(choice);
 $("#theme").addEventListener("click", () => {
   choice = ORDER[(ORDER.indexOf(choice) + 1) % ORDER.length];
-  localStorage.setItem("blazen.theme", choice);
+  remember("blazen.theme", choice);
   show(choice);
   announce(`Colours: ${NAMES[choice]}`);
 });

@@ -2,17 +2,26 @@
 
 import { models } from "./api.js";
 import { h } from "./dom.js";
+import { remember, remembered } from "./kept.js";
 
 /** Fill a `<select>` with the models of some kinds; gives them by name. */
-export async function fill(select, kinds, { wanted, only = () => true, remember = kinds[0] } = {}) {
-  const found = (await models(...kinds)).filter(only);
-  const name = `blazen.model.${remember}`;
-  const kept = wanted ?? localStorage.getItem(name);
+export async function fill(select, kinds, { wanted, only = () => true, as = kinds[0] } = {}) {
+  select.replaceChildren(h("option", { value: "" }, "looking…"));
+  select.disabled = true;
+  let found;
+  try {
+    found = (await models(...kinds)).filter(only);
+  } catch (error) {
+    select.replaceChildren(h("option", { value: "" }, "not known"));
+    throw error;
+  }
+  const name = `blazen.model.${as}`;
+  const kept = wanted ?? remembered(name);
   select.replaceChildren(...found.map((model) => h("option", { value: model.name }, model.name)));
   if (found.some((model) => model.name === kept)) select.value = kept;
   select.disabled = !found.length;
   if (!found.length) select.replaceChildren(h("option", { value: "" }, "none installed"));
-  select.addEventListener("change", () => localStorage.setItem(name, select.value));
+  select.addEventListener("change", () => remember(name, select.value));
   return new Map(found.map((model) => [model.name, model]));
 }
 

@@ -1,6 +1,7 @@
 // Pictures that the user attaches: read, made small enough, and kept as data URLs.
 
 const LARGEST = 1536;
+const LIGHT = 1_000_000;
 export const KINDS = ["image/png", "image/jpeg", "image/webp", "image/gif"];
 
 /** The pictures among files that were pasted, dropped or chosen. */
@@ -8,8 +9,8 @@ export function picturesIn(files) {
   return [...(files ?? [])].filter((file) => KINDS.includes(file.type));
 }
 
-/** A picture as a data URL, at most 1536 pixels to a side. */
-export async function dataUrl(file) {
+/** A picture as a data URL, at most 1536 pixels to a side; `lightly`: a heavy one loses its transparency. */
+export async function dataUrl(file, { lightly = false } = {}) {
   let bitmap;
   try {
     bitmap = await createImageBitmap(file);
@@ -20,7 +21,13 @@ export async function dataUrl(file) {
   const canvas = document.createElement("canvas");
   canvas.width = Math.max(1, Math.round(bitmap.width * scale));
   canvas.height = Math.max(1, Math.round(bitmap.height * scale));
-  canvas.getContext("2d").drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+  const context = canvas.getContext("2d");
+  context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
   bitmap.close();
-  return file.type === "image/jpeg" ? canvas.toDataURL("image/jpeg", 0.9) : canvas.toDataURL("image/png");
+  const whole = file.type === "image/jpeg" ? null : canvas.toDataURL("image/png");
+  if (whole && !(lightly && whole.length > LIGHT)) return whole;
+  context.globalCompositeOperation = "destination-over";
+  context.fillStyle = "white";
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  return canvas.toDataURL("image/jpeg", 0.9);
 }

@@ -1,6 +1,11 @@
 // The microphone as a WAV file, 16 kHz and mono, as engines that transcribe want it.
 
 const RATE = 16_000;
+const REFUSED = {
+  NotAllowedError: "The browser does not allow the microphone for this page.",
+  NotFoundError: "There is no microphone on this computer.",
+  NotReadableError: "Another program holds the microphone, or the system does not give it.",
+};
 
 /** A recording that runs; `stop()` gives it as a WAV blob. */
 export class Recording {
@@ -16,7 +21,11 @@ export class Recording {
     }
     const made = new Recording();
     made.#level = level;
-    made.#stream = await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1, echoCancellation: true, noiseSuppression: true } });
+    try {
+      made.#stream = await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1, echoCancellation: true, noiseSuppression: true } });
+    } catch (error) {
+      throw new Error(REFUSED[error.name] ?? `The microphone can't be used: ${error.message}`);
+    }
     try {
       made.#context = new AudioContext({ sampleRate: RATE });
     } catch {

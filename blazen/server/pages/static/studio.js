@@ -10,7 +10,12 @@ import { tabs } from "./tabs.js";
 import * as transcribe from "./transcribe.js";
 
 const show = tabs($('[role="tablist"]'), (id) => history.replaceState(null, "", `#${id.slice(4)}`));
-if ($(`[id="tab-${CSS.escape(location.hash.slice(1))}"]`)) show(`tab-${location.hash.slice(1)}`);
+function follow() {
+  const id = `tab-${location.hash.slice(1)}`;
+  if ($(`[role="tab"][id="${CSS.escape(id)}"]`)) show(id);
+}
+follow();
+addEventListener("hashchange", follow);
 
 for (const { start } of [transcribe, speak, drawing, mesh]) {
   try {

@@ -39,7 +39,7 @@ async function toggle() {
     take(await ended.stop());
   } catch (error) {
     recording = null;
-    result.replaceChildren(notice(error.name === "NotAllowedError" ? new Error("The browser does not allow the microphone for this page.") : error));
+    result.replaceChildren(notice(error));
   }
   record.setAttribute("aria-pressed", "false");
   record.lastChild.textContent = "Record";

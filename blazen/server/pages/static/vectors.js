@@ -5,6 +5,7 @@ import { $, h, s } from "./dom.js";
 import { count } from "./format.js";
 import { visible } from "./tokens.js";
 
+const some = (number, what) => `${count(number)} ${what}${number === 1 ? "" : "s"}`;
 let model = "";
 let asked = null;
 let looking = null;
@@ -27,7 +28,7 @@ async function tokenize() {
     $("#tokens").replaceChildren(...tokens.map((token, index) => h("li", {},
       h("button", { type: "button", class: `piece tint-${(index % 7) + 1}`, "aria-label": `${visible(token.text)}, token ${token.id}`, onclick: () => look(token) },
         h("code", {}, visible(token.text)), h("span", { class: "small number" }, String(token.id))))));
-    $("#token-count").textContent = `${count(tokens.length)} tokens for ${count([...text].length)} characters`;
+    $("#token-count").textContent = `${some(tokens.length, "token")} for ${some([...text].length, "character")}`;
   } catch (error) {
     if (error.name === "AbortError") return;
     $("#tokens").replaceChildren();
