@@ -41,7 +41,7 @@ def numbers(grammar: Grammar, schema: dict[str, Any]) -> str:
 def check_bounds(schema: dict[str, Any], where: str) -> None:
     """Refuse bounds between which there is nothing, or that are too long for a number."""
     for name in (*_LOWER, *_UPPER):
-        if len(str(int(schema.get(name, 0)))) > _LONGEST:
+        if abs(int(schema.get(name, 0))) >= 10**_LONGEST:
             raise UnsupportedError(
                 f"the schema's {name!r} at {where} has more than {_LONGEST} digits: leave it out"
             )

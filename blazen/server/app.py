@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
+from starlette.routing import Route
 
 from blazen.assistant import Skills
 from blazen.catalog import Catalog
@@ -18,6 +19,7 @@ from blazen.server.metrics import RequestCounters
 from blazen.server.pages import router as pages
 from blazen.server.service import Service
 from blazen.server.settings import ServerSettings
+from blazen.server.tools import PATH, Tools
 
 
 def create_app(catalog: Catalog, settings: ServerSettings | None = None) -> FastAPI:
@@ -26,6 +28,7 @@ def create_app(catalog: Catalog, settings: ServerSettings | None = None) -> Fast
     history = History(settings.chat_history) if settings.chat_history is not None else None
     skills = _skills(settings)
     counters = RequestCounters()
+    tools = Tools.of(lambda: app.state.service.open, settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -35,10 +38,13 @@ def create_app(catalog: Catalog, settings: ServerSettings | None = None) -> Fast
                 kind = catalog.find(name).kind
                 await opened.manager.load(await opened.name_of(name, kind, given=True))
             app.state.service = Service(settings, opened, counters, history, skills)
-            try:
-                yield
-            finally:
-                app.state.service.stop()
+            async with AsyncExitStack() as running:
+                if tools is not None:
+                    await running.enter_async_context(tools.running())
+                try:
+                    yield
+                finally:
+                    app.state.service.stop()
 
     app = FastAPI(
         title="blazen",
@@ -56,6 +62,9 @@ def create_app(catalog: Catalog, settings: ServerSettings | None = None) -> Fast
         app.include_router(router)
     if settings.pages:
         app.include_router(pages)
+    if tools is not None:
+        # A Route takes the path as it is, where a Mount would send clients on to /mcp/.
+        app.router.routes.append(Route(PATH, endpoint=tools, include_in_schema=False))
     app.include_router(docs.router)
     docs.describe(app, keyed=settings.api_key is not None)
     return app

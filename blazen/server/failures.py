@@ -24,6 +24,13 @@ INTERNAL = "internal error: the server's log says more"
 _NATIVE = ("/api/models", "/api/explorer", "/api/mesh")
 
 
+# Where it stands in quotes, a folder may have blanks in its name. A URL is no path of this machine.
+_FOLDERS = re.compile(
+    r"""((?<!\w)['"])(?:[A-Za-z]:[/\\]|/)[^'"\n]*[/\\](?=[^/\\'"\n])"""
+    r"""|(?<![\w.:/\\~-])(?:[A-Za-z]:[/\\]|/)(?:[^/\\\s'"]+[/\\]+)+(?=[^/\\\s'"])"""
+)
+
+
 class Shape(Enum):
     """How an API words an error."""
 
@@ -128,9 +135,16 @@ def message_of(error: BaseException) -> str:
         return "; ".join(dict.fromkeys(_problem(item) for item in error.errors()[:3]))
     if isinstance(error, HTTPException):
         return str(error.detail)
+    if isinstance(error, Refusal):
+        return str(error)
     if isinstance(error, errors.BlazenError):
-        return str(error) or type(error).__name__
+        return without_folders(str(error)) or type(error).__name__
     return INTERNAL
+
+
+def without_folders(text: str) -> str:
+    """Leave of each path of this machine its last part: where it lies is nobody's business."""
+    return _FOLDERS.sub(r"\1", text)
 
 
 def _problem(item: Mapping[str, Any]) -> str:
@@ -184,10 +198,15 @@ def answer_of(path: str, error: BaseException) -> Response:
     """Give the whole answer for an error on a path; what nobody foresaw goes to the log."""
     status = status_of(error)
     if not isinstance(error, (errors.BlazenError, HTTPException, RequestValidationError)):
-        log.error("%s failed", path, exc_info=error)
+        log.error("%s failed", _one_line(path), exc_info=error)
     elif status >= 500 and not isinstance(error, (Refusal, HTTPException)):
-        log.warning("%s: %s: %s", path, type(error).__name__, error)
+        log.warning("%s: %s: %s", _one_line(path), type(error).__name__, _one_line(str(error)))
     return JSONResponse(body_of(shape_of(path), error), status, headers_of(error))
+
+
+def _one_line(text: str) -> str:
+    """Spell out what would begin another line of the log, or colour it."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 async def _answer(request: Request, error: Exception) -> Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
@@ -16,6 +16,10 @@ from blazen.types.chat import ChatMessage, Part, Role, Tool, ToolCall
 
 if TYPE_CHECKING:
     from blazen.server.settings import ServerSettings
+
+
+MOST_MESSAGES = 10_000
+"""Of one conversation: an engine reads the marks between them in the square of their number."""
 
 
 class TextPart(Body):
@@ -206,18 +210,18 @@ def read_choice(choice: Any, tools: tuple[Tool, ...]) -> tuple[str, tuple[Tool, 
     if choice is None:
         return "auto", tools
     if isinstance(choice, AllowedChoice):
-        names = [allowed.function.name for allowed in choice.allowed_tools.tools]
+        names = dict.fromkeys(allowed.function.name for allowed in choice.allowed_tools.tools)
         shown = tuple(tool for tool in tools if tool.name in names)
         return _checked(choice.allowed_tools.mode, shown, names, tools)
     if isinstance(choice, NamedChoice):
-        return _checked(choice.function.name, tools, [choice.function.name], tools)
-    return _checked(choice, tools, [], tools)
+        return _checked(choice.function.name, tools, (choice.function.name,), tools)
+    return _checked(choice, tools, (), tools)
 
 
 def _checked(
-    choice: str, shown: tuple[Tool, ...], names: list[str], tools: tuple[Tool, ...]
+    choice: str, shown: tuple[Tool, ...], names: Iterable[str], tools: tuple[Tool, ...]
 ) -> tuple[str, tuple[Tool, ...]]:
-    known = [tool.name for tool in tools]
+    known = {tool.name for tool in tools}
     absent = [name for name in names if name not in known]
     if absent:
         raise RefusedError(

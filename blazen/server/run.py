@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from types import FrameType
 
 import uvicorn
@@ -33,8 +34,7 @@ def run(
     on_listening: Callable[[Server], None] | None = None,
 ) -> int:
     """Serve a catalogue's models until Ctrl-C or SIGTERM; give the exit code."""
-    settings = settings or ServerSettings()
-    _allow_files(settings.max_connections + _SPARE_FILES)
+    settings = within_files(settings or ServerSettings())
     # What strangers send is no news; what fails in the server is.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     server = Server(create_app(catalog, settings), settings)
@@ -157,13 +157,22 @@ def bound(settings: ServerSettings) -> socket.socket:
     return listener
 
 
-def _allow_files(count: int) -> None:
-    """Have the system allow as many open files as there may be connections."""
+def within_files(settings: ServerSettings) -> ServerSettings:
+    """Have the system allow a file for each connection; where it does not, take in fewer.
+
+    With none left the server could neither open a model nor let an idle connection go for a new
+    one.
+    """
     try:
         import resource
     except ImportError:  # Windows has no such limit
-        return
+        return settings
+    wanted = settings.max_connections + _SPARE_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return settings
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if allowed > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    most = max(1, allowed - min(_SPARE_FILES, allowed // 2))
+    return replace(settings, max_connections=min(settings.max_connections, most))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from blazen.server.fields import WHOLE, Body, Flag, JsonObject, Number, Text, Whole, writable_text
 from blazen.server.refusals import RefusedError
@@ -28,12 +28,26 @@ class Format(Body):
     json_schema: SchemaFormat | None = None
 
 
-Stop = Annotated[str, Field(min_length=1), AfterValidator(writable_text)]
+MOST_STOPS = 256
+MOST_BIASES = 10_000
+"""Each is looked for at every token of the answer, which half a million would slow down for all."""
+
+
+def _few(value: Any) -> Any:
+    if isinstance(value, dict) and len(value) > MOST_BIASES:
+        raise ValueError(f"must have at most {MOST_BIASES:,} tokens, not {len(value):,}")
+    return value
+
+
+Stop = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(writable_text)]
+Stops = Annotated[list[Stop], Field(max_length=MOST_STOPS)]
 Bias = Annotated[
     dict[Annotated[str, Field(pattern="^[0-9]{1,10}$")], Number],
+    BeforeValidator(_few),
     WithJsonSchema(
         {
             "type": "object",
+            "maxProperties": MOST_BIASES,
             "patternProperties": {"^[0-9]{1,10}$": {"type": "number"}},
             "additionalProperties": False,
         }
@@ -69,7 +83,7 @@ class Sampling(Body):
     presence_penalty: Annotated[Number, Field(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[Number, Field(ge=-2, le=2)] | None = None
     seed: Whole | None = None
-    stop: Stop | list[Stop] | None = None
+    stop: Stop | Stops | None = None
     max_tokens: Limit | None = None
     mirostat: Literal[0, 1, 2] | None = None
     mirostat_tau: Annotated[Number, Field(ge=0)] | None = None

@@ -83,7 +83,7 @@ class ServerSettings(Settings):
     handshake_timeout: float = 10.0
     header_timeout: float = 20.0
     body_timeout: float = 60.0
-    """Seconds that a body may take to come, and one more for each 16 KiB of it."""
+    """Seconds that a body may lag behind 16 KiB a second."""
     write_timeout: float = 60.0
     """Seconds in which a client must read something of an answer."""
     idle_timeout: float = 75.0

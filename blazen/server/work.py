@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from starlette.requests import Request
+from starlette.types import Receive
 
 from blazen.server.failures import Refusal
 
@@ -20,7 +21,7 @@ GONE = 499
 async def while_connected(request: Request, coroutine: Coroutine[Any, Any, T]) -> T:
     """Do some work, and end it when the client has gone."""
     loop = asyncio.get_running_loop()
-    work, gone = loop.create_task(coroutine), loop.create_task(_gone(request))
+    work, gone = loop.create_task(coroutine), loop.create_task(until_gone(request.receive))
     try:
         await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
         if work.done():
@@ -34,6 +35,7 @@ async def while_connected(request: Request, coroutine: Coroutine[Any, Any, T]) -
     raise Refusal(GONE, "the client has gone")
 
 
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
+async def until_gone(receive: Receive) -> None:
+    """Return once the client has gone; its request must be there whole."""
+    while (await receive())["type"] != "http.disconnect":
         pass

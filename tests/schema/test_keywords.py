@@ -60,6 +60,7 @@ def test_a_keyword_is_refused_with_its_place(keyword, schema, place, around):
         ("100,001 characters", {"type": "string", "maxLength": 100_001}),
         ("1,000,000 items", {"type": "array", "minItems": 1_000_000}),
         ("more than 40 digits", {"type": "integer", "minimum": 10**50}),
+        ("more than 40 digits", {"type": "number", "maximum": -(10**400)}),  # beyond any float
         ("13 digits", {"type": "number", "minimum": 1e14}),
         ("too large", {"enum": [1], "allOf": [{"anyOf": [{}] * 6000}]}),
         ("may both", {"oneOf": [{"type": "integer"}, {"type": "number"}]}),

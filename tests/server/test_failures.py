@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from starlette.exceptions import HTTPException
+from starlette.types import Message
 
 from blazen import errors
 from blazen.server.failures import (
@@ -101,14 +102,18 @@ def test_clients_are_told_when_to_come_again() -> None:
 
 
 async def test_a_turn_that_nobody_waits_for_any_more_goes_to_the_next() -> None:
+    async def stays() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError("its client does not go")
+
     counters = RequestCounters()
     turns = Turns(ServerSettings(max_requests=1, max_waiting=3), counters)
-    await turns.take()
-    waiting = [asyncio.create_task(turns.take()) for _ in range(3)]
+    await turns.take(stays)
+    waiting = [asyncio.create_task(turns.take(stays)) for _ in range(3)]
     await asyncio.sleep(0)
     assert (counters.going, counters.waiting) == (1, 3)
     with pytest.raises(Refusal) as refused:
-        await turns.take()
+        await turns.take(stays)
     assert refused.value.status == 503
     waiting[0].cancel()  # while it waits
     await asyncio.wait(waiting[:1])

@@ -109,6 +109,55 @@ async def test_answers_of_tools_find_their_calls():
         await read_messages([Message(**one) for one in more], ServerSettings())
 
 
+async def test_thousands_of_calls_are_matched_in_one_go(monkeypatch):
+    looks = 0
+
+    class Counted(ToolCall):
+        def __getattribute__(self, name):
+            nonlocal looks
+            looks += name in ("id", "name")
+            return super().__getattribute__(name)
+
+    monkeypatch.setattr("blazen.server.apis.ollama.chat.ToolCall", Counted)
+    count = 1000
+    call = [{"id": f"c{n}", "function": {"name": f"t{n % 7}"}} for n in range(count)]
+    for key, told in (
+        ("tool_call_id", lambda n: f"c{count - 1 - n}"),
+        ("tool_name", lambda n: f"t{(count - 1 - n) % 7}"),
+        ("content", lambda n: "x"),
+    ):
+        answers = [{"role": "tool", "content": "x", key: told(n)} for n in range(count)]
+        said = [Message(role="assistant", tool_calls=call), *[Message(**one) for one in answers]]
+        looks = 0
+        messages = await read_messages(said, ServerSettings())
+        assert {message.tool_call_id for message in messages[1:]} == {f"c{n}" for n in range(count)}
+        assert looks < 20 * count
+
+
+def test_a_huge_schema_of_a_tool_is_refused(echo_server):
+    many = {"type": "object", "properties": {"a": {"enum": list(range(1001))}}}
+    body = {
+        "model": "echo",
+        "messages": [{"role": "user", "content": "x"}],
+        "tools": [{"type": "function", "function": {"name": "f", "parameters": many}}],
+    }
+    answer = httpx.post(f"{echo_server.url}/api/chat", json=body)
+    assert (answer.status_code, "at most 1,000" in answer.json()["error"]) == (400, True)
+
+
+@pytest.mark.parametrize("stop", [["x"] * 257, "x" * 1001, ["x" * 1001]])
+@pytest.mark.parametrize(
+    "route", ["/v1/chat/completions", "/v1/completions", "/api/chat", "/generate"]
+)
+def test_stop_texts_are_few_and_short(echo_server, route, stop):
+    body = {"model": "echo", "messages": [{"role": "user", "content": "x"}]}
+    if route == "/v1/completions":
+        body = {"model": "echo", "prompt": "x"}
+    body |= {"options": {"stop": stop}} if route == "/api/chat" else {"stop": stop}
+    answer = httpx.post(f"{echo_server.url}{route}", json=body)
+    assert (answer.status_code, "stop" in answer.text) == (400, True)
+
+
 def lines_of(answer: httpx.Response):
     return [json.loads(line) for line in answer.text.splitlines()]
 

@@ -12,6 +12,14 @@ import httpx
 import pytest
 
 from blazen.catalog import Catalog
+from blazen.server.reading import (
+    AllowedChoice,
+    AllowedTools,
+    FunctionName,
+    NamedChoice,
+    read_choice,
+)
+from blazen.types.chat import Tool
 from tests.server.conftest import read_catalog, running
 
 TOOL = {"type": "function", "function": {"name": "a", "parameters": {"type": "object"}}}
@@ -21,6 +29,42 @@ HELLO = [{"role": "user", "content": "hello there"}]
 
 def ask(url: str, path: str = "/v1/chat/completions", **body: Any) -> httpx.Response:
     return httpx.post(url + path, json={"model": "echo", "messages": HELLO} | body, timeout=60)
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/api/chat", "/generate"])
+def test_a_conversation_has_an_end(echo_server: Any, path: str) -> None:
+    answer = ask(echo_server.url, path, messages=HELLO * 10_001)
+    assert (answer.status_code, "10,000" in answer.text or "10000" in answer.text) == (400, True)
+    assert ask(echo_server.url, path, messages=HELLO * 10_000).status_code == 200
+
+
+def test_so_have_the_items_of_a_response(echo_server: Any) -> None:
+    answer = ask(echo_server.url, "/v1/responses", input=HELLO * 10_001)
+    assert (answer.status_code, "10000" in answer.text) == (400, True)
+
+
+def test_names_of_allowed_tools_are_looked_up_and_not_searched_for() -> None:
+    compared = 0
+
+    class Name(str):
+        __slots__ = ()
+        __hash__ = str.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            nonlocal compared
+            compared += 1
+            return str.__eq__(self, other)
+
+    count = 500
+    tools = tuple(Tool(Name(f"t{number}"), "", None) for number in range(count))
+    functions = [FunctionName.model_construct(name=Name(f"t{n}")) for n in range(count)]
+    allowed = [NamedChoice.model_construct(function=one) for one in functions]
+    choice = AllowedChoice.model_construct(
+        allowed_tools=AllowedTools.model_construct(mode="auto", tools=allowed)
+    )
+    compared = 0
+    assert read_choice(choice, tools) == ("auto", tools)
+    assert compared < 20 * count
 
 
 @pytest.mark.parametrize(

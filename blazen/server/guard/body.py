@@ -14,7 +14,7 @@ from blazen.server.guard.turns import Turns
 from blazen.server.settings import ServerSettings
 
 _SLOWEST = 16 << 10
-"""Bytes a second that a body must come with, beyond the time that each has."""
+"""Bytes a second that a body must come with; it may lag behind by its patience."""
 _DRAINED = 64 << 20
 _DRAIN_SECONDS = 2.0
 _TOO_SLOW = 408
@@ -35,7 +35,8 @@ class Body:
         if head.is_json:
             self._shape = JsonShape(depth=settings.max_json_depth, values=settings.max_json_values)
         self._patience = settings.body_timeout
-        self._start = 0.0
+        self._due = 0.0
+        """When the next piece must be there: what comes faster earns no more than the patience."""
         self._size = self._held = 0
         self._has_turn = self._asked = False
 
@@ -51,7 +52,7 @@ class Body:
 
     async def _next(self) -> Message:
         if not self._asked:
-            self._asked, self._start = True, time.monotonic()
+            self._asked, self._due = True, time.monotonic() + self._patience
         if self.complete:
             message = await self._receive()
         else:
@@ -63,18 +64,19 @@ class Body:
             self._measure(data)
         self.complete = not message.get("more_body", False)
         if self.complete and not self._has_turn:
-            await self._turns.take()
+            await self._turns.take(self._receive)
             self._has_turn = True
         return message
 
     async def _in_time(self) -> Message:
-        left = self._start + self._patience + self._size / _SLOWEST - time.monotonic()
+        left = self._due - time.monotonic()
         try:
             return await asyncio.wait_for(self._receive(), max(0.0, left))
         except asyncio.TimeoutError:
             raise Refusal(_TOO_SLOW, "the request's body did not arrive in time") from None
 
     def _measure(self, data: bytes) -> None:
+        self._due = min(self._due + len(data) / _SLOWEST, time.monotonic() + self._patience)
         self._size += len(data)
         if self._size > self._limit:
             raise too_large(self._limit, self._word)

@@ -121,7 +121,10 @@ class Gate:
         foreign = (
             not own if origin is not None else head.site in (b"cross-site", b"same-site")
         ) and answer.origin is None
-        if foreign and (head.preflight or changes_something(scope["method"])):
+        # A look, too, may have a model loaded. Pages may be led to: they tell nothing.
+        if foreign and (
+            head.preflight or changes_something(scope["method"]) or not is_open(scope["path"])
+        ):
             raise Refusal(
                 403,
                 f"a page of {origin or 'another site'!r:.100} may not ask this server: start it "

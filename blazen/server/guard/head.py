@@ -40,6 +40,9 @@ class Head:
             if name in found and name in (b"host", b"authorization", b"x-api-key", b"origin"):
                 raise Refusal(400, f"the request has two headers {name.decode('latin-1')!r}")
             found[name] = value
+        if b"content-length" in found and b"transfer-encoding" in found:
+            # A proxy may believe the other one, and see another request than this server.
+            raise Refusal(400, "the request gives its length and is chunked: it can't be both")
         self.host = found.get(b"host", b"").decode("latin-1")
         origin = found.get(b"origin")
         self.origin = None if origin is None else origin.decode("latin-1")

@@ -7,8 +7,11 @@ import re
 from blazen.server.failures import Refusal
 
 _MARKS = re.compile(rb'["\[\]{},]')
+_OPENS = b"[{"
+_BEGINS = b"[{,"
+"""Signs that a value comes after. What is between them may be as little as one digit."""
 _MARKS_A_VALUE = 4
-"""A value has at most so many of these: a key's two quotes, its own two, a comma or bracket."""
+"""A value has about so many signs: a key's two quotes, its own two. More are texts of quotes."""
 
 
 class JsonShape:
@@ -20,7 +23,7 @@ class JsonShape:
     def __init__(self, *, depth: int, values: int) -> None:
         self._most = depth
         self._marks_left = values * _MARKS_A_VALUE
-        self._values = values
+        self._values = self._values_left = values
         self._depth = 0
         self._inside = False
         self._escaped = False
@@ -54,7 +57,11 @@ class JsonShape:
         for mark in _MARKS.finditer(data, start):
             self._count()
             sign = mark[0]
-            if sign in b"[{":
+            if sign in _BEGINS:
+                self._values_left -= 1
+                if self._values_left < 0:
+                    raise self._too_many()
+            if sign in _OPENS:
                 self._depth += 1
                 if self._depth > self._most:
                     raise Refusal(400, f"the JSON is more than {self._most} lists and objects deep")
@@ -68,4 +75,7 @@ class JsonShape:
     def _count(self) -> None:
         self._marks_left -= 1
         if self._marks_left < 0:
-            raise Refusal(413, f"the JSON holds more than {self._values:,} values: send fewer")
+            raise self._too_many()
+
+    def _too_many(self) -> Refusal:
+        return Refusal(413, f"the JSON holds more than {self._values:,} values: send fewer")

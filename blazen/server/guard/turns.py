@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
+from starlette.types import Receive
+
 from blazen.server.failures import Refusal
 from blazen.server.metrics import RequestCounters
 from blazen.server.settings import ServerSettings
+from blazen.server.work import GONE, until_gone
 
 _LATER = {"Retry-After": "5"}
 
@@ -21,8 +24,8 @@ class Turns:
         self._counters = counters
         self._waiting: deque[asyncio.Future[None]] = deque()
 
-    async def take(self) -> None:
-        """Wait for a turn; `give_back` ends it."""
+    async def take(self, receive: Receive) -> None:
+        """Wait for a turn, or until the client has gone; `give_back` ends it."""
         counters = self._counters
         if counters.going < self._most:
             counters.going += 1
@@ -34,19 +37,25 @@ class Turns:
                 "try again in a moment",
                 headers=_LATER,
             )
-        turn = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        turn = loop.create_future()
+        gone = loop.create_task(until_gone(receive))
         self._waiting.append(turn)
         counters.waiting = len(self._waiting)
         try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
+            await asyncio.wait((turn, gone), return_when=asyncio.FIRST_COMPLETED)
+            if not turn.done():
+                raise Refusal(GONE, "the client has gone")
+        except BaseException:
+            if turn.done():
                 self.give_back()
             else:
                 self._waiting.remove(turn)
             raise
         finally:
             counters.waiting = len(self._waiting)
+            gone.cancel()
+            await asyncio.wait((gone,))
 
     def give_back(self) -> None:
         """End a turn; the next request that waits has it."""

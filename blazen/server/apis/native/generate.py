@@ -16,8 +16,9 @@ from blazen.server.asking import prepared, remember
 from blazen.server.failures import Shape
 from blazen.server.fields import WHOLE, Body, Flag, Number, Text, Whole
 from blazen.server.headers import is_base_model
-from blazen.server.reading import Message, read_messages
+from blazen.server.reading import MOST_MESSAGES, Message, read_messages
 from blazen.server.refusals import RefusedError
+from blazen.server.sampling import Stop, Stops
 from blazen.server.service import Service, service_of
 from blazen.server.streaming import sse
 from blazen.server.work import while_connected
@@ -30,14 +31,12 @@ from blazen.types.completion import (
 
 router = APIRouter()
 
-Stop = Annotated[Text, Field(min_length=1)]
-
 
 class GenerateBody(Body):
     """A prompt or messages, and how to answer."""
 
     prompt: Text | None = None
-    messages: list[Message] | None = None
+    messages: Annotated[list[Message], Field(max_length=MOST_MESSAGES)] | None = None
     model: Text | None = None
     raw: Flag = False
     """Whether the prompt is what the model is to go on with as it stands, without its template."""
@@ -48,7 +47,7 @@ class GenerateBody(Body):
     top_k: Annotated[int, Field(ge=0), WHOLE] | None = None
     min_p: Annotated[Number, Field(ge=0, le=1)] | None = None
     repeat_penalty: Annotated[Number, Field(ge=0)] | None = None
-    stop: Stop | list[Stop] | None = None
+    stop: Stop | Stops | None = None
     seed: Whole | None = None
     """0 draws one, as the negative ones do."""
     thinking: Flag | None = None

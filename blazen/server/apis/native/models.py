@@ -13,7 +13,7 @@ from pydantic import Field
 from blazen.catalog import Listing
 from blazen.manager import Event, ModelStatus, PoolStatus
 from blazen.server.apis.native.shapes import FAILURES, Model, Models, Pool
-from blazen.server.failures import Shape
+from blazen.server.failures import Shape, without_folders
 from blazen.server.fields import Body, Flag, Number, Text, Whole
 from blazen.server.service import Service, service_of
 from blazen.server.streaming import EVENT_STREAM, Item, sse
@@ -152,7 +152,7 @@ def _model(listing: Listing, held: ModelStatus | None) -> Model:
         load_seconds=held.load_seconds if held is not None else None,
         uses=held.uses if held is not None else 0,
         fallback=list(held.fallback if held is not None else listing.fallback),
-        problem=held.problem if held is not None else "",
+        problem=without_folders(held.problem) if held is not None else "",
     )
 
 

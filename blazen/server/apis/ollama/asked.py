@@ -8,6 +8,8 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from blazen.server.apis.ollama.keeping import read_duration
 from blazen.server.fields import WHOLE, Body, Flag, JsonObject, Number, Text, Whole
+from blazen.server.reading import MOST_MESSAGES
+from blazen.server.sampling import Stop, Stops
 
 Name = Annotated[Text, Field(min_length=1)]
 KeepAlive = Annotated[
@@ -19,7 +21,6 @@ KeepAlive = Annotated[
 
 Format = Literal["", "json"] | JsonObject
 Think = Flag | Literal["low", "medium", "high"]
-Stop = Annotated[Text, Field(min_length=1)]
 _Count = Annotated[int, Field(ge=0), WHOLE]
 
 
@@ -39,7 +40,7 @@ class Options(Body):
     mirostat_tau: Annotated[Number, Field(ge=0)] | None = None
     mirostat_eta: Annotated[Number, Field(ge=0)] | None = None
     seed: Whole | None = None
-    stop: Stop | list[Stop] | None = None
+    stop: Stop | Stops | None = None
     num_ctx: _Count | None = None
 
 
@@ -120,7 +121,7 @@ class ToolBody(Body):
 class ChatBody(Answering):
     """A conversation to be gone on with."""
 
-    messages: list[Message] | None = None
+    messages: Annotated[list[Message], Field(max_length=MOST_MESSAGES)] | None = None
     tools: list[ToolBody] | None = None
 
 

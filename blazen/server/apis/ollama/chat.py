@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -18,6 +20,7 @@ from blazen.server.asking import prepared, remember
 from blazen.server.failures import Shape
 from blazen.server.images import read_base64_image
 from blazen.server.refusals import RefusedError
+from blazen.server.schemas import check_schema
 from blazen.server.service import Service, service_of
 from blazen.server.settings import ServerSettings
 from blazen.server.streaming import ndjson
@@ -99,6 +102,7 @@ async def _lines(
 
 def read_tools(tools: Sequence[ToolBody]) -> tuple[Tool, ...]:
     """Give the functions that may be called."""
+    check_schema([tool.function.parameters for tool in tools], "tools")
     return tuple(
         Tool(tool.function.name, tool.function.description or "", tool.function.parameters)
         for tool in tools
@@ -107,14 +111,12 @@ def read_tools(tools: Sequence[ToolBody]) -> tuple[Tool, ...]:
 
 async def read_messages(messages: Sequence[Message], settings: ServerSettings) -> list[ChatMessage]:
     """Give the messages, each tool's answer with the call that it belongs to."""
-    import json
-
     read: list[ChatMessage] = []
-    open_calls: list[ToolCall] = []
+    calls = _Calls(())
     for place, message in enumerate(messages):
-        calls: tuple[ToolCall, ...] = ()
+        made: tuple[ToolCall, ...] = ()
         if message.tool_calls:
-            calls = tuple(
+            made = tuple(
                 ToolCall(
                     call.id or f"call_{place}_{number}",
                     call.function.name,
@@ -122,37 +124,50 @@ async def read_messages(messages: Sequence[Message], settings: ServerSettings) -
                 )
                 for number, call in enumerate(message.tool_calls)
             )
-            open_calls = list(calls)
+            calls = _Calls(made)
         answers = None
         if message.role == "tool":
-            answers = _answered(message, open_calls, f"messages.{place}")
+            answers = calls.answered_by(message, f"messages.{place}")
         read.append(
             ChatMessage(
                 Role(message.role),
                 await _content(message, settings),
-                tool_calls=calls,
+                tool_calls=made,
                 tool_call_id=answers,
             )
         )
     return read
 
 
-def _answered(message: Message, calls: list[ToolCall], where: str) -> str:
-    """Find the call that a tool's message answers: by its id, its tool's name, or its turn."""
-    if message.tool_call_id:
-        fits = [call for call in calls if call.id == message.tool_call_id]
-    elif message.tool_name:
-        fits = [call for call in calls if call.name == message.tool_name]
-    else:
-        fits = calls[:1]
-    if fits:
-        calls.remove(fits[0])
-        return fits[0].id
-    raise RefusedError(
-        f"{where} is a tool's answer, and no message before it calls for it: send the assistant's "
-        "message with its tool_calls first",
-        param=where,
-    )
+class _Calls:
+    """The calls of a message that wait for what their tools answer."""
+
+    def __init__(self, calls: Sequence[ToolCall]) -> None:
+        self._left = dict(enumerate(calls))
+        self._in_turn = deque(self._left)
+        self._by_id: dict[str, deque[int]] = {}
+        self._by_name: dict[str, deque[int]] = {}
+        for place, call in enumerate(calls):
+            self._by_id.setdefault(call.id, deque()).append(place)
+            self._by_name.setdefault(call.name, deque()).append(place)
+
+    def answered_by(self, message: Message, where: str) -> str:
+        """Find the call that a tool's message answers: by its id, its tool's name, or its turn."""
+        if message.tool_call_id:
+            fits = self._by_id.get(message.tool_call_id, deque())
+        elif message.tool_name:
+            fits = self._by_name.get(message.tool_name, deque())
+        else:
+            fits = self._in_turn
+        while fits:
+            call = self._left.pop(fits.popleft(), None)
+            if call is not None:
+                return call.id
+        raise RefusedError(
+            f"{where} is a tool's answer, and no message before it calls for it: send the "
+            "assistant's message with its tool_calls first",
+            param=where,
+        )
 
 
 async def _content(message: Message, settings: ServerSettings) -> str | list[Part]:

@@ -8,7 +8,14 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from blazen.server.fields import WHOLE, Body, Flag, JsonObject, Text
-from blazen.server.reading import Message, ToolBody, ToolChoice, read_choice, read_tools
+from blazen.server.reading import (
+    MOST_MESSAGES,
+    Message,
+    ToolBody,
+    ToolChoice,
+    read_choice,
+    read_tools,
+)
 from blazen.server.refusals import RefusedError, refuse
 from blazen.server.sampling import Format, Limit, Sampling, read_format
 from blazen.types.completion import CompletionOptions
@@ -36,7 +43,7 @@ class ChatBody(Sampling):
 
     model: Text | None = None
     """Without one, the default chat model answers."""
-    messages: Annotated[list[Message], Field(min_length=1)]
+    messages: Annotated[list[Message], Field(min_length=1, max_length=MOST_MESSAGES)]
     stream: Flag | None = None
     stream_options: StreamOptions | None = None
     n: Annotated[int, Field(ge=1, le=MOST_CHOICES), WHOLE] | None = None

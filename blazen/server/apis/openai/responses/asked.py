@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from blazen.server.fields import WHOLE, Body, Flag, JsonObject, Text
-from blazen.server.reading import AudioPart, RefusalPart, TextPart
+from blazen.server.reading import MOST_MESSAGES, AudioPart, RefusalPart, TextPart
 from blazen.server.sampling import Sampling
+
+MOST_METADATA = 64
+
+
+def _few(value: Any) -> Any:
+    if isinstance(value, dict) and len(value) > MOST_METADATA:
+        raise ValueError(f"must have at most {MOST_METADATA} entries, not {len(value):,}")
+    return value
 
 
 class InputImage(Body):
@@ -121,7 +129,7 @@ class ReasoningSettings(Body):
 class ResponseAsked(Sampling):
     """What to answer, and how; of the sampling, OpenAI's API has temperature and top_p alone."""
 
-    input: Text | Annotated[list[Item], Field(min_length=1)]
+    input: Text | Annotated[list[Item], Field(min_length=1, max_length=MOST_MESSAGES)]
     model: Text | None = None
     instructions: Text | None = None
     max_output_tokens: Annotated[int, Field(ge=1), WHOLE] | None = None
@@ -136,7 +144,7 @@ class ResponseAsked(Sampling):
     reasoning: ReasoningSettings | None = None
     include: list[Text] | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20), WHOLE] | None = None
-    metadata: dict[str, Text] | None = None
+    metadata: Annotated[dict[str, Text], BeforeValidator(_few)] | None = None
     stream: Flag | None = None
     store: Flag | None = None
     """Whether to keep the response: none is kept, whatever this says."""
