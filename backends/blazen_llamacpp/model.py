@@ -87,8 +87,9 @@ def _answer(
 ) -> None:
     engine = loaded.engine
     vocabulary = engine.vocabulary
-    plan, tokens = plan_request(messages, options, loaded.template, vocabulary, loaded.name)
-    check_length(tokens, engine.context_length)
+    limit = engine.context_length
+    plan, tokens = plan_request(messages, options, loaded.template, vocabulary, loaded.name, limit)
+    check_length(tokens, limit)
     sampler = Sampler(
         vocabulary,
         options,

@@ -10,6 +10,7 @@ from blazen.errors import ContextLengthError, UnsupportedError, ValidationError
 from blazen.types.audio import Audio
 from blazen.types.chat import Messages, Prompt, as_messages
 from blazen.types.completion import CompletionOptions
+from blazen.weights.gguf.vocabulary import check_room
 from blazen_llamacpp.vocabulary import Vocabulary
 
 
@@ -39,6 +40,7 @@ def plan_request(
     template: ChatTemplate | None,
     vocabulary: Vocabulary,
     name: str,
+    limit: int,
 ) -> tuple[Plan, list[int]]:
     """Give how the answer is held and read, and the tokens of the prompt."""
     if isinstance(messages, Prompt):
@@ -51,6 +53,7 @@ def plan_request(
         text = messages.text if isinstance(messages.text, str) else ""
         plan = Plan(text, grammar=grammar, stop=stop, script=_plain)
         if isinstance(messages.text, str):
+            check_room(len(text), limit, vocabulary.longest)
             return plan, vocabulary.prompt(text)
         return plan, _checked(messages.text, vocabulary)
     if template is None:
@@ -59,6 +62,7 @@ def plan_request(
             "answer; give it a Prompt, use its instruction-tuned version, or name a chat_template"
         )
     plan = Plan.of(messages, options, template)
+    check_room(len(plan.prompt), limit, vocabulary.longest)
     return plan, vocabulary.prompt(plan.prompt)
 
 

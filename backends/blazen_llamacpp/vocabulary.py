@@ -10,6 +10,7 @@ from blazen_llamacpp.library import load_library
 
 _CONTROL = 1 << 3
 _LONGEST_PIECE = 512
+_LITERAL = (1, 2)  # SPM and BPE: others leave parts of a text out, such as spaces
 
 
 class Vocabulary:
@@ -68,6 +69,12 @@ class Vocabulary:
                 )
             piece = self._pieces[token] = buffer.raw[:count]
         return piece
+
+    def longest(self) -> int:
+        """Give the most bytes that one token stands for; 0 where a text may lose some unseen."""
+        if self._library.llama_vocab_type(self.pointer) not in _LITERAL:
+            return 0
+        return max((len(self.piece(token)) for token in range(self.size)), default=0)
 
     def text(self, token: int) -> str:
         """Give a token as text; part of a character becomes a replacement mark."""

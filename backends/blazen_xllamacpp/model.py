@@ -119,6 +119,7 @@ class XllamaCppModel(FixedThreads, LocalBackend[ChatEngine], Model):
         facts = Facts.of(
             gguf,
             chat_template=options.chat_template,
+            context=context,
             media=() if files.projector is None else media_of(read_gguf(files.projector)),
         )
         placement = place_gguf(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from blazen.errors import UnsupportedError, ValidationError
 from blazen.types.chat import ChatMessage, Prompt, Role
 from blazen.types.completion import CompletionOptions
 from blazen.weights.gguf import GgufFile
+from blazen.weights.gguf.vocabulary import check_room, longest_token
 from blazen_xllamacpp.answering import Work
 from blazen_xllamacpp.reading import ParsedReader, TextReader
 from blazen_xllamacpp.wire import check_request, check_tokens, write_chat, write_options
@@ -28,6 +30,9 @@ class Facts:
 
     name: str
     template: ChatTemplate | None
+    context: int
+    """How many tokens one request may have."""
+    longest_token: Callable[[], int]
     vocabulary: int
     bos: str
     adds_bos: bool
@@ -39,7 +44,14 @@ class Facts:
     """Marks of the model's family: their tokens have a text that must come with the answer."""
 
     @classmethod
-    def of(cls, gguf: GgufFile, *, chat_template: str | None, media: tuple[str, ...] = ()) -> Facts:
+    def of(
+        cls,
+        gguf: GgufFile,
+        *,
+        chat_template: str | None,
+        context: int,
+        media: tuple[str, ...] = (),
+    ) -> Facts:
         """Read them from the header."""
         source = chat_template or gguf.chat_template
         tokenizer = gguf.tokenizer
@@ -55,6 +67,8 @@ class Facts:
         return cls(
             gguf.path.name,
             template,
+            context,
+            partial(longest_token, gguf),
             gguf.vocab_size,
             texts.get("bos", ""),
             _adds_bos(gguf),
@@ -75,6 +89,7 @@ def plan_work(
     """
     check_request(given, options, facts.media, facts.name)
     check_tokens(given, options.logit_bias, facts.vocabulary)
+    check_room(_characters(given), facts.context, facts.longest_token)
     request = write_options(options)
     if isinstance(given, Prompt):
         return _prompt_work(facts, given, options, request)
@@ -109,6 +124,13 @@ def plan_work(
         }
     reader = TextReader((), plan.reader(), options.logprobs)
     return Work(request, reader, _key(given, options), prompt=lambda: prompt)
+
+
+def _characters(given: Prompt | Sequence[ChatMessage]) -> int:
+    """Give how many there are at least in what the engine will read."""
+    if isinstance(given, Prompt):
+        return len(given.text) if isinstance(given.text, str) else 0
+    return sum(len(part) for m in given for part in m.parts if isinstance(part, str))
 
 
 def _prompt_work(

@@ -331,6 +331,13 @@ async def test_a_prompt_beyond_the_context_is_refused_with_both_numbers(quick):
         assert (fits.usage.completion_tokens, fits.finish_reason) == (1, FinishReason.Length)
 
 
+@pytest.mark.parametrize("given", ["word " * 2**20, Prompt("ab " * 2**20)], ids=["chat", "prompt"])
+async def test_a_text_that_can_not_fit_is_refused_unread(loaded, given):
+    with pytest.raises(ContextLengthError, match="characters and the context holds") as caught:
+        await loaded.complete(given, COLD)
+    assert caught.value.tokens is None  # nobody counted
+
+
 async def test_bare_tokens_are_taken_as_they_are(loaded):
     # The fourth word is as good as chosen by rounding, which depends on what was read before.
     text = await loaded.complete(Prompt("The sky is"), cold(3))

@@ -216,6 +216,13 @@ async def test_a_prompt_beyond_the_context_is_refused_with_both_numbers(loaded):
     assert (await loaded.complete("Hello", COLD)).content
 
 
+@pytest.mark.parametrize("given", ["word " * 2**20, Prompt("ab " * 2**20)], ids=["chat", "prompt"])
+async def test_a_text_that_can_not_fit_is_refused_unread(loaded, given):
+    with pytest.raises(ContextLengthError, match="characters and the context holds 1024") as caught:
+        await loaded.complete(given, COLD)
+    assert (caught.value.limit, caught.value.tokens) == (1024, None)  # nobody counted
+
+
 async def test_what_the_engine_can_not_do_is_refused_before_work():
     model = build()
     with pytest.raises(UnsupportedError, match="audio"):

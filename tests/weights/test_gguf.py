@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from blazen.errors import ModelNotFoundError, ValidationError
+from blazen.errors import ContextLengthError, ModelNotFoundError, ValidationError
 from blazen.weights.gguf import read_gguf
 from blazen.weights.gguf.array import GgufArray
 from blazen.weights.gguf.model import GgufFile, GgufTensor
+from blazen.weights.gguf.vocabulary import check_room, longest_token
 from tests.weights.gguf_files import Maker, Raw, Tensor, small
 
 TOKENS = [f"token-{i}-é" for i in range(5000)]
@@ -363,3 +364,19 @@ def assert_agrees(file: GgufFile, reader: Any) -> None:
     ]
     assert [(t.name, t.shape, t.dtype, t.offset, t.nbytes) for t in file.tensors] == theirs
     assert (file.data_offset, file.alignment) == (reader.data_offset, reader.alignment)
+
+
+@pytest.mark.parametrize(("model", "most"), [("gpt2", 9), ("llama", 9), ("bert", 0), (None, 0)])
+def test_how_much_a_token_says_is_known_where_no_text_is_lost(
+    tmp_path: Path, model: str | None, most: int
+) -> None:
+    metadata: dict[str, Any] = {"tokenizer.ggml.tokens": ["a", "ninechars", ""]}
+    if model is not None:
+        metadata["tokenizer.ggml.model"] = model
+    gguf = read_gguf(Maker(metadata).write(tmp_path / "m.gguf"))
+    assert longest_token(gguf) == most
+    check_room(16, 1, lambda: 9)  # not even looked at
+    check_room(17, 1, lambda: 17)
+    check_room(10**9, 1, lambda: 0)
+    with pytest.raises(ContextLengthError, match="18 characters"):
+        check_room(18, 1, lambda: 17)
