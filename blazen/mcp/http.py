@@ -31,6 +31,8 @@ LOCAL = ("localhost", "127.0.0.1", "[::1]")
 """The names that a program on this machine calls it by."""
 MAX_BODY = 32 * 2**20
 MAX_SESSIONS = 256
+SESSION_IDLE = 600.0
+"""Seconds without a request after which a session ends: many clients never say that they go."""
 MAX_CONNECTIONS = 256
 GRACE = 2
 """Seconds that open connections have to end in, when the server is told to."""
@@ -76,6 +78,7 @@ class App:
             security_settings=self._security,
             max_request_body_size=self._max_body,
             max_sessions=MAX_SESSIONS,
+            session_idle_timeout=SESSION_IDLE,
         )
         async with sessions.run():
             self._sessions = sessions

@@ -35,7 +35,7 @@ from blazen.weights.gguf.estimate import estimate_memory
 
 router = APIRouter(prefix="/api/explorer", responses=FAILURES)
 
-MOST_TEXT = 100_000
+MOST_TEXT = 20_000
 """Characters of a text that is split into tokens."""
 MOST_NEIGHBORS = 1000
 
